@@ -1,0 +1,82 @@
+"""The cache: the same configuration is never trained twice, and a changed one always is."""
+from dataclasses import fields, replace
+
+import pytest
+
+from mlp_bench import manager
+from mlp_bench.data import load
+from mlp_bench.manager import Config, purge, run, runs
+
+SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
+CHANGED = dict(recipe="seed", backend="logistic", plan="cv:3", hidden_layer_sizes=(3,), activation="tanh", dropout=0.1, optimizer="sgd",
+               learning_rate=0.01, weight_decay=0.1, l2=0.1, label_smoothing=0.1, average_last=0.5, initializer="he_normal",
+               batch_size=12, epochs=2, early_stopping=True, validation_fraction=0.2, patience=3, class_weight="balanced",
+               ensemble=2, dtype="float64", rng="keras", seed=1, positive="0")
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    "How often a configuration was really measured"
+    calls, evaluate = [], manager.evaluate
+    monkeypatch.setattr(manager, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
+    return calls
+
+
+def test_every_field_has_a_changed_value():
+    assert set(CHANGED) == {f.name for f in fields(Config)} - {"data", "target"}
+
+
+def test_the_same_configuration_is_trained_once(store, trainings):
+    first, again = run(SMALL), run(SMALL)
+    assert len(trainings) == 1 and again.cached and not first.cached
+    assert again.metrics == first.metrics and again.oof.equals(first.oof) and again.folds.equals(first.folds)
+
+
+def test_changing_any_field_trains_anew(store, trainings):
+    run(SMALL)
+    for name, value in CHANGED.items():
+        assert not run(replace(SMALL, **{name: value})).cached, name
+    assert len(trainings) == 1 + len(CHANGED)
+
+
+def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings):
+    heart = load("heart")
+    frame = heart.X.assign(HeartDisease=heart.y)
+    frame.to_csv("a.csv", index=False)
+    (store / "deep").mkdir()
+    frame.to_parquet("deep/b.parquet")
+    run(replace(SMALL, data="a.csv", target="HeartDisease"))
+    assert run(replace(SMALL, data="deep/b.parquet", target="HeartDisease")).cached
+    frame.iloc[0, 0] += 1
+    frame.to_csv("a.csv", index=False)
+    assert not run(replace(SMALL, data="a.csv", target="HeartDisease")).cached
+
+
+def test_force_trains_again_and_gives_the_same_numbers(store, trainings):
+    first, forced = run(SMALL), run(SMALL, force=True)
+    assert len(trainings) == 2 and forced.oof.equals(first.oof)
+
+
+def test_a_run_without_its_key_does_not_count(store, trainings):
+    run_id = run(SMALL).run_id
+    manager.connect()[0].delete_tag(run_id, manager.KEY)
+    assert not run(SMALL).cached and len(trainings) == 2
+    assert run_id not in set(runs().run_id)
+    assert purge(broken=True) == [run_id]
+    assert run(SMALL).cached
+
+
+def test_purging_leaves_no_file_of_the_run(store):
+    kept, gone = run(SMALL), run(replace(SMALL, seed=1))
+    before = {p for p in store.rglob("*") if p.is_file()}
+    purge([gone.run_id])
+    left = [p for p in store.rglob("*") if gone.run_id in str(p)]
+    assert not left and list(runs().run_id) == [kept.run_id]
+    assert len(list(store.glob("mlartifacts/models/*"))) == 1 and len(before) > 10
+
+
+def test_a_failed_run_leaves_no_result(store):
+    wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
+    with pytest.raises(ValueError, match="learning_rate"): run(wild)
+    assert runs().empty
+    assert [r.info.status for r in manager.purgeable(broken=True)] == ["FAILED"]

@@ -1,0 +1,224 @@
+"""The command line from outside: real processes for the main paths, in-process calls for the table of mistakes."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer
+from typer.testing import CliRunner
+
+from mlp_bench.cli import app
+from mlp_bench.data import load
+
+QUICK = ["--plan", "cv:3", "--epochs", "5"]
+
+
+def command(*args, **kwargs):
+    return subprocess.run([sys.executable, "-c", "from mlp_bench.cli import app; app()", *map(str, args)],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, **kwargs)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(url, seconds=120):
+    end = time.time() + seconds
+    while time.time() < end:
+        try: return urlopen(url, timeout=5)
+        except OSError: time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def results(path="out.json"): return json.loads(Path(path).read_text())
+
+
+def test_both_networks_from_one_command_then_from_the_cache(store):
+    done = command("run", *QUICK, "--json", "out.json")
+    assert done.returncode == 0, done.stderr
+    assert "NumPy" in done.stdout and "Keras" in done.stdout and "not for clinical use" in done.stdout
+    first = results()
+    assert [r["backend"] for r in first["runs"]] == ["numpy", "keras"] and not any(r["cached"] for r in first["runs"])
+    probe = "import sys; sys.argv = ['mlp_bench', 'run', '--plan', 'cv:3', '--epochs', '5', '--json', 'again.json']\n" \
+            "from mlp_bench.cli import app\ntry: app()\nfinally: print('tensorflow' in sys.modules, file=sys.stderr)"
+    again = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert again.stderr.strip().endswith("False"), "a cached run needs no TensorFlow"
+    second = results("again.json")
+    assert all(r.pop("cached") for r in second["runs"])
+    for r in first["runs"]: r.pop("cached")
+    assert first == second
+
+
+def test_a_numpy_run_never_imports_tensorflow(store):
+    probe = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1)); print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_breast_cancer_with_string_labels_is_learnt(store):
+    data = load_breast_cancer(as_frame=True)
+    data.data.assign(diagnosis=np.where(data.target, "benign", "malignant")).to_csv("cancer.csv", index=False)
+    done = command("run", "cancer.csv", "--target", "diagnosis", "--backend", "numpy", "--plan", "cv:5", "--epochs", "40", "--json", "out.json")
+    assert done.returncode == 0, done.stderr
+    out = results()
+    assert out["dataset"]["classes"] == ["benign", "malignant"]
+    assert out["runs"][0]["metrics"]["roc_auc"]["mean"] > 0.98
+
+
+def messy(n=300):
+    rng = np.random.default_rng(0)
+    signal_ = rng.normal(size=n)
+    frame = pd.DataFrame({"amount": signal_ * 100 + 500, "city": rng.choice(["Oslo", "Kyiv", "Lima"], n), "when": pd.date_range("2020-01-01", periods=n).astype(str),
+                          "same": "x", "vip": rng.random(n) < 0.5, "churn": np.where(signal_ + rng.normal(size=n) > 0, "yes", "no")})
+    frame.loc[::7, "amount"] = np.nan
+    frame.loc[::11, "city"] = None
+    return frame
+
+
+def test_a_messy_table_runs_and_predicts_unseen_categories(store):
+    messy().to_csv("messy.csv", index=False)
+    done = command("run", "messy.csv", "--target", "churn", "--backend", "numpy", "--plan", "cv:3", "--json", "out.json")
+    assert done.returncode == 0, done.stderr
+    assert 0.65 < results()["runs"][0]["metrics"]["roc_auc"]["mean"] < 0.95
+    new = messy(4).drop(columns="churn").assign(city=["Atlantis", None, "Oslo", ""])
+    new.to_csv("new.csv", index=False)
+    done = command("predict", results()["runs"][0]["run_id"], "new.csv", "--out", "p.csv")
+    assert done.returncode == 0, done.stderr
+    p = pd.read_csv("p.csv")
+    assert list(p.columns) == ["p", "label"] and p.p.between(0, 1).all() and set(p.label) <= {"yes", "no"}
+
+
+def test_mlflow_serves_what_predict_predicts(store):
+    command("run", "--backend", "numpy", *QUICK, "--json", "out.json")
+    run_id, raw = results()["runs"][0]["run_id"], load("heart").X.head(20)
+    raw.to_csv("raw.csv", index=False)
+    ours = pd.read_csv(__import__("io").StringIO(command("predict", run_id, "raw.csv").stdout))
+    port = free_port()
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    server = subprocess.Popen([sys.executable, "-m", "mlflow", "models", "serve", "-m", f"runs:/{run_id}/model", "--env-manager", "local", "-p", str(port)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping")
+        body = json.dumps({"dataframe_split": raw.to_dict(orient="split")}).encode()
+        answer = json.load(urlopen(Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}), timeout=30))
+    finally: os.killpg(server.pid, signal.SIGTERM)
+    served = pd.DataFrame(answer["predictions"])
+    assert np.allclose(served.p, ours.p, atol=1e-12) and list(served.label) == list(ours.label)
+
+
+def test_a_tracking_server_is_a_shared_cache(store, monkeypatch):
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{store}/server.db",
+                               "--artifacts-destination", str(store / "files"), "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        assert command("run", "--backend", "numpy", *QUICK).returncode == 0
+        (store / "elsewhere").mkdir()
+        again = command("run", "--backend", "numpy", *QUICK, "--json", "out.json", cwd=store / "elsewhere")
+        assert again.returncode == 0 and results("elsewhere/out.json")["runs"][0]["cached"]
+        found = json.load(urlopen(Request(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search", json.dumps({"experiment_ids": ["1"]}).encode(), {"Content-Type": "application/json"})))
+        data = found["runs"][0]["data"]
+        assert {"roc_auc", "log_loss", "brier", "accuracy", "loss"} <= {m["key"] for m in data["metrics"]}
+        assert {"epochs", "learning_rate", "plan"} <= {p["key"] for p in data["params"]}
+    finally: os.killpg(server.pid, signal.SIGTERM)
+
+
+def table(text, name="t.csv"):
+    Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return name
+
+
+GOOD = "a,b,y\n" + "".join(f"{i},{'uv'[i % 2]},{'no' if i % 3 else 'yes'}\n" for i in range(60))
+
+MISTAKES = {
+    "missing file": (lambda: ["nowhere.csv", "--target", "y"], "nowhere.csv"),
+    "empty file": (lambda: [table(""), "--target", "y"], "t.csv"),
+    "not a CSV": (lambda: [table(b"\x00\x01\x02\xff" * 99), "--target", "y"], "t.csv"),
+    "a directory": (lambda: [os.mkdir("d.csv") or "d.csv", "--target", "y"], "d.csv"),
+    "encoding": (lambda: [table("a,y\nGrüße,1\n".encode("utf-16-le")), "--target", "y"], "t.csv"),
+    "no target named": (lambda: [table(GOOD)], "target"),
+    "target not there": (lambda: [table(GOOD), "--target", "z"], "z"),
+    "one class": (lambda: [table("a,y\n1,0\n2,0\n"), "--target", "y"], "y"),
+    "three classes": (lambda: [table("a,y\n1,0\n2,1\n3,2\n"), "--target", "y"], "y"),
+    "target with gaps": (lambda: [table("a,y\n1,0\n2,\n3,1\n"), "--target", "y"], "y"),
+    "fewer rows than folds": (lambda: [table("a,y\n1,0\n2,1\n3,1\n"), "--target", "y"], "fold"),
+    "an empty column": (lambda: [table("a,b,y\n1,,0\n2,,1\n"), "--target", "y"], "b"),
+    "duplicate columns": (lambda: [table("a,a,y\n1,2,0\n2,3,1\n"), "--target", "y"], "a"),
+    "infinite value": (lambda: [table("a,y\n1,0\ninf,1\n"), "--target", "y"], "a"),
+    "positive label not there": (lambda: [table(GOOD), "--target", "y", "--positive", "maybe"], "maybe"),
+    "unknown backend": (lambda: ["--backend", "torch"], "torch"),
+    "unknown recipe": (lambda: ["--recipe", "secret"], "secret"),
+    "unknown plan": (lambda: ["--plan", "loo"], "loo"),
+    "groups without groups": (lambda: ["--plan", "groups"], "groups"),
+    "unknown optimiser": (lambda: ["--optimizer", "adm"], "optimizer"),
+    "unknown activation": (lambda: ["--activation", "swish"], "activation"),
+    "no epochs": (lambda: ["--epochs", "0"], "epochs"),
+    "negative learning rate": (lambda: ["--learning-rate", "-1"], "learning_rate"),
+    "dropout of one": (lambda: ["--dropout", "1.0"], "dropout"),
+    "batch of nothing": (lambda: ["--batch-size", "0"], "batch_size"),
+    "layers": (lambda: ["--hidden-layer-sizes", "0,4"], "hidden_layer_sizes"),
+    "layers as words": (lambda: ["--hidden-layer-sizes", "big"], "big"),
+    "ensemble of none": (lambda: ["--ensemble", "0"], "ensemble"),
+    "two ways to choose the weights": (lambda: ["--early-stopping", "--average-last", "0.5"], "average_last"),
+    "results into a missing folder": (lambda: ["--backend", "numpy", "--plan", "cv:2", "--epochs", "1", "--json", "no/such/out.json"], "no/such/out.json"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_sentence_and_leaves_nothing(mistake, store):
+    arguments, named = MISTAKES[mistake]
+    args = arguments()
+    before = sorted(os.listdir(store))
+    done = CliRunner().invoke(app, ["run", *args])
+    assert done.exit_code == 2, done.output
+    assert named in done.stderr and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.output
+    assert done.stdout == ""
+    assert sorted(os.listdir(store)) == before
+
+
+def test_a_server_that_does_not_answer_is_named_within_seconds(tmp_path):
+    with socket.socket() as silent:  # accepts connections and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        uri, start = f"http://127.0.0.1:{silent.getsockname()[1]}", time.time()
+        done = command("run", "--backend", "numpy", *QUICK, cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": uri}, timeout=60)
+    assert done.returncode == 2 and uri in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("setpriv") and os.geteuid() == 0, reason="root writes anywhere, and there is no setpriv to stop it")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    env = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    tmp_path.chmod(0o555)
+    done = subprocess.run([*drop, sys.executable, "-c", "from mlp_bench.cli import app; app()", "run", "--backend", "numpy", *QUICK], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and str(tmp_path) in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_predicting_names_what_is_missing(store):
+    CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK, "--json", "out.json"])
+    run_id = results()["runs"][0]["run_id"]
+    load("heart").X.rename(columns={"Age": "age"}).to_csv("renamed.csv", index=False)
+    for args, named in ([run_id, "renamed.csv"], "Age"), (["f" * 32, "renamed.csv"], "f" * 32), ([run_id, "gone.csv"], "gone.csv"), (["../../etc", "renamed.csv"], "../../etc"):
+        done = CliRunner().invoke(app, ["predict", *args])
+        assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0, done.output
+
+
+def test_purge_asks_and_deletes_only_what_was_named(store):
+    for seed in (0, 1): CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK, "--seed", str(seed), "--json", f"{seed}.json"])
+    first, second = (results(f"{s}.json")["runs"][0]["run_id"] for s in (0, 1))
+    assert CliRunner().invoke(app, ["purge", "--run", first]).exit_code == 2
+    assert CliRunner().invoke(app, ["purge", "--run", first, "--yes"]).exit_code == 0
+    left = CliRunner().invoke(app, ["rank", "--json", "rank.json"])
+    assert left.exit_code == 0 and [r["run_id"] for r in results("rank.json")] == [second]

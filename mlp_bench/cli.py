@@ -17,7 +17,7 @@ from typing import Annotated, Optional
 
 import typer
 
-# %% ../nbs/07_cli.ipynb #51c94483
+# %% ../nbs/07_cli.ipynb #46f243fa
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="One multi-layer perceptron twice - in plain NumPy and in Keras - compared with evidence.")
 
@@ -28,6 +28,7 @@ def _is_mendable(e):
     from mlp_bench.numpy_mlp import DivergenceError
     return isinstance(e, (InputError, DivergenceError))
 
+# %% ../nbs/07_cli.ipynb #442f7270
 @contextmanager
 def clear_errors():
     "Turn exceptions into one sentence on stderr and an exit code"
@@ -99,7 +100,7 @@ def _table(runs):
                       seconds(r.metrics["fit_seconds"]) + "\na fit", _speed(r.metrics["fit_seconds"], keras))
     return table
 
-# %% ../nbs/07_cli.ipynb #ba3fb9d4
+# %% ../nbs/07_cli.ipynb #803d93f5
 PLANS = {"holdout": "one 60/16/24 split", "groups": "leave one group out"}
 
 def _console(width):  # in a pipe there is no terminal to ask for its width
@@ -112,6 +113,7 @@ def _headline(dataset, runs):
     return (f"{dataset.name}: {len(X)} rows, {X.shape[1]} columns; predicts {dataset.target} = {dataset.classes[1]} "
             f"(against {dataset.classes[0]}); {judged}; mean [95 % confidence interval].")
 
+# %% ../nbs/07_cli.ipynb #3fcbc73e
 NEXT = """Next:
   mlp_bench dashboard    look at it, train more
   mlp_bench rank         all stored runs, best first
@@ -128,7 +130,7 @@ def _print_report(dataset, runs):
     if dataset.target == "HeartDisease": console.print("A teaching example, not for clinical use.")
     console.print(NEXT.format(run_id=runs[0].run_id))
 
-# %% ../nbs/07_cli.ipynb #6fd00843
+# %% ../nbs/07_cli.ipynb #418f2000
 def _check_folder(path):
     from mlp_bench.data import InputError
     folder = Path(path).absolute().parent
@@ -142,6 +144,7 @@ def _write(path, text):
         os.replace(f.name, path)
     except OSError as e: raise InputError(f"The file {path} cannot be written ({e.strerror}): choose another place.") from None
 
+# %% ../nbs/07_cli.ipynb #d868dd1d
 def _metrics(run):
     from mlp_bench.compare import interval
     from mlp_bench.manager import METRICS
@@ -202,7 +205,7 @@ def run(
         if json_file: _write(json_file, json.dumps(_as_json(dataset, runs), indent=1))
         _print_report(dataset, runs)
 
-# %% ../nbs/07_cli.ipynb #8519aa6e
+# %% ../nbs/07_cli.ipynb #018a6aa2
 @app.command()
 def rank(
     metric: Annotated[str, typer.Option(help="What to sort by: accuracy, roc_auc, log_loss, brier, ece, fit_seconds or predict_us_per_row.")] = "roc_auc",
@@ -217,6 +220,7 @@ def rank(
         if not len(found): return print("No runs yet: mlp_bench run makes the first.")
         _print_ranking(found)
 
+# %% ../nbs/07_cli.ipynb #14fab515
 def _print_ranking(found):
     from rich import box
     from rich.table import Table
@@ -242,7 +246,7 @@ def predict(
         _write(out, text) if out else print(text, end="")
         if model.target == "HeartDisease": _say("A teaching example, not for clinical use.")
 
-# %% ../nbs/07_cli.ipynb #a1face2a
+# %% ../nbs/07_cli.ipynb #7e9e5a93
 def _confirmed(doomed):
     from mlp_bench.data import InputError
     print(f"{len(doomed)} run(s) with their models and files will be deleted for good:")
@@ -250,6 +254,7 @@ def _confirmed(doomed):
     if not sys.stdin.isatty(): raise InputError("Nothing was deleted, since nobody can be asked here: add --yes.")
     return typer.confirm("Delete?")
 
+# %% ../nbs/07_cli.ipynb #2c87c78c
 @app.command()
 def purge(
     run: Annotated[Optional[list[str]], typer.Option(help="This run; may be given several times.")] = None,

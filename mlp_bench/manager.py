@@ -117,7 +117,7 @@ def parse_plan(
         raise InputError(f"Unknown plan {plan!r}: write cv:FOLDSxREPEATS with at least 2 folds (such as cv:10x1), holdout or groups.")
     return f"cv:{k}x{r}@{seed}"
 
-# %% ../nbs/05_manager.ipynb #d079f1ae
+# %% ../nbs/05_manager.ipynb #20fc0f99
 def _holdout(dataset):
     rest, test = train_test_split(np.arange(len(dataset.y)), test_size=0.24, random_state=42)
     train, _ = train_test_split(rest, test_size=0.21, random_state=42)
@@ -134,6 +134,7 @@ def _kfold(dataset, k, r, seed):
         raise InputError(f"Plan cv:{k} needs at least {k} rows of each class, and {dataset.name!r} has {rarer} of the rarer one: use fewer folds.")
     return list(RepeatedStratifiedKFold(n_splits=k, n_repeats=r, random_state=seed).split(dataset.X, dataset.y))
 
+# %% ../nbs/05_manager.ipynb #6b086179
 def splits(
     plan: str,  # see `parse_plan`
     dataset: Dataset,  # the rows to divide
@@ -158,7 +159,7 @@ def check(
     try: estimator(config)._validate_params()
     except ValueError as e: raise InputError(f"{e}") from None
 
-# %% ../nbs/05_manager.ipynb #5376738a
+# %% ../nbs/05_manager.ipynb #68bafc2a
 ALGORITHMS = {"numpy": 1, "keras": 1}  # raise when a change to our code changes numbers
 LIBRARIES = {"numpy": ["numpy"], "keras": ["keras", "tensorflow"]}  # what computes; scikit-learn preprocesses for all
 SEEDED = ("numpy", "keras", "sklearn_mlp", "hist_gb")
@@ -167,6 +168,7 @@ def _settings(config):
     names = NET_PARAMS if config.backend in NETWORKS else []
     return {n: getattr(config, n) for n in [*names, *(["seed"] if config.backend in SEEDED else [])]}
 
+# %% ../nbs/05_manager.ipynb #71bd7b3c
 def key(
     config: Config,  # the settings
     dataset: Dataset,  # the table they apply to
@@ -230,13 +232,14 @@ def fit_fold(
     p, predicting = _timed(model.predict_proba, prep.transform(dataset.X.iloc[test]))
     return model, p[:, 1], fitting, predicting
 
-# %% ../nbs/05_manager.ipynb #83830ef4
+# %% ../nbs/05_manager.ipynb #26963cff
 def _mean_curve(curves):
     length = max(map(len, curves))
     padded = np.full((len(curves), length), np.nan)
     for row, c in zip(padded, curves): row[: len(c)] = c
     return np.nanmean(padded, axis=0)
 
+# %% ../nbs/05_manager.ipynb #ae1af73d
 def evaluate(
     config: Config,  # the settings
     dataset: Dataset,  # the table
@@ -265,7 +268,7 @@ def summarise(
     std = {f"{m}_std": folds[m].std() for m in METRICS} if len(folds) > 1 else {}
     return {k: float(v) for k, v in {**mean, **std, "ece": ece(oof.y, oof.p)}.items()}
 
-# %% ../nbs/05_manager.ipynb #63db3328
+# %% ../nbs/05_manager.ipynb #8770fcf7
 @dataclass
 class Model:
     "A fitted recipe and estimator: raw columns in, probability and label out"
@@ -281,6 +284,7 @@ class Model:
         p = self.net.predict_proba(self.prep.transform(X))[:, 1].astype(float)
         return pd.DataFrame({"p": p, "label": [self.classes[int(v > 0.5)] for v in p]}, index=X.index)
 
+# %% ../nbs/05_manager.ipynb #3b6fddbb
 def final_model(
     config: Config,  # the settings
     dataset: Dataset,  # the table
@@ -294,7 +298,7 @@ def final_model(
 
 def _plain(value): return value.item() if hasattr(value, "item") else value
 
-# %% ../nbs/05_manager.ipynb #b1f512fa
+# %% ../nbs/05_manager.ipynb #69ca71ad
 STORED_TYPES = [*TRUSTED, "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
                 "sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]  # what skops may build besides its own safe list
 
@@ -302,6 +306,7 @@ def _dump(obj, path):
     import skops.io
     path.write_bytes(skops.io.dumps(obj))
 
+# %% ../nbs/05_manager.ipynb #a80ae455
 def save_model(
     model: Model,  # fitted
     folder: Path,  # an empty folder
@@ -316,7 +321,7 @@ def save_model(
                for m, (W, b) in enumerate(model.net.members_)
                for i in range(len(W)) for kind, w in (("kernel", W[i]), ("bias", b[i]))}, folder / "weights.safetensors")
 
-# %% ../nbs/05_manager.ipynb #a8a9c57b
+# %% ../nbs/05_manager.ipynb #b1b6c8d9
 def _network(config, path):
     from safetensors.numpy import load_file
     tensors, layers = load_file(path), range(len(config.hidden_layer_sizes) + 1)
@@ -327,6 +332,7 @@ def _network(config, path):
     net.classes_, net.n_features_in_ = np.array([0, 1]), len(net.coefs_[0])
     return net
 
+# %% ../nbs/05_manager.ipynb #d4928c64
 def read_model(
     folder: Path,  # written by `save_model`
 ) -> Model:  # ready to predict
@@ -373,7 +379,7 @@ def _creation_lock(db):
     from filelock import FileLock
     with FileLock(f"{db}.lock"): yield
 
-# %% ../nbs/05_manager.ipynb #af2fdce4
+# %% ../nbs/05_manager.ipynb #a04e2898
 def _quiet_mlflow():
     import logging
     need("mlflow", "track", "to record runs")
@@ -388,6 +394,7 @@ def _experiment(client, artifacts):
     if found.lifecycle_stage != "active": raise InputError(f"The MLflow experiment {EXPERIMENT!r} was deleted: restore it with `mlflow experiments restore -x {found.experiment_id}`.")
     return found.experiment_id
 
+# %% ../nbs/05_manager.ipynb #64b65377
 def connect():  # an MlflowClient and the id of our experiment
     "Open the store, creating it and its experiment once if they are not there"
     uri = tracking_uri()
@@ -455,7 +462,7 @@ def _start(client, experiment, config, dataset):
     client.log_batch(r.info.run_id, params=[Param(k, str(v)) for k, v in asdict(config).items()])
     return r.info.run_id
 
-# %% ../nbs/05_manager.ipynb #74284bbc
+# %% ../nbs/05_manager.ipynb #41c43e1f
 def _figure(draw, path):
     from matplotlib.figure import Figure
     fig = Figure(figsize=(4.5, 4), layout="constrained")
@@ -470,6 +477,7 @@ def _save_figures(oof, classes, folder):
     _figure(lambda ax: ConfusionMatrixDisplay.from_predictions(oof.y, oof.p > 0.5, display_labels=names, colorbar=False, ax=ax), folder / "confusion.png")
     _figure(lambda ax: CalibrationDisplay.from_predictions(oof.y, oof.p, n_bins=10, ax=ax), folder / "calibration.png")
 
+# %% ../nbs/05_manager.ipynb #3541b297
 def _log_files(client, run_id, folds, oof, classes):
     with tempfile.TemporaryDirectory() as d:
         folds.to_parquet(Path(d, "folds.parquet"))
@@ -515,7 +523,7 @@ def _log_model(run_id, model):
             mlflow.pyfunc.log_model(name="model", python_model=str(code), artifacts={"model": str(folder)},
                 signature=_signature(model), pip_requirements=[f"mlp_bench[track]=={version('mlp_bench')}"])
 
-# %% ../nbs/05_manager.ipynb #48e25b55
+# %% ../nbs/05_manager.ipynb #575683f1
 @contextmanager
 def _recorded(config, dataset):
     client, experiment = connect()
@@ -525,6 +533,7 @@ def _recorded(config, dataset):
         client.set_terminated(run_id, "KILLED" if isinstance(e, KeyboardInterrupt) else "FAILED")
         raise
 
+# %% ../nbs/05_manager.ipynb #ac3d1815
 def _train(config, dataset, key, progress):
     with _recorded(config, dataset) as (client, run_id):
         folds, oof, curve = evaluate(config, dataset, progress)
@@ -555,7 +564,7 @@ def run(
     if progress: progress(1.0, f"{config.backend}: {'found in the store' if result.cached else 'done'}")
     return result
 
-# %% ../nbs/05_manager.ipynb #c509b3dc
+# %% ../nbs/05_manager.ipynb #f62012c3
 def _pages(client, experiment, filter_string=""):
     token = None
     while True:
@@ -573,6 +582,7 @@ def _store_exists():
     db = _sqlite_path(tracking_uri())
     return db is None or db.exists()
 
+# %% ../nbs/05_manager.ipynb #cccad75e
 def runs() -> pd.DataFrame:  # one row per run: run_id, started, dataset, key, settings, metrics; newest first
     "All cached runs as a tidy table"
     found = [r for r in _pages(*connect(), "attributes.status = 'FINISHED'") if KEY in r.data.tags] if _store_exists() else []
@@ -599,7 +609,7 @@ def load_model(
     found = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", tracking_uri=tracking_uri())
     return read_model(next(Path(found).glob("artifacts/model")))
 
-# %% ../nbs/05_manager.ipynb #4feaf853
+# %% ../nbs/05_manager.ipynb #0e744bcc
 def _alive(process):
     host, _, pid = (process or "").rpartition(":")
     if host != socket.gethostname() or not pid.isdigit(): return True  # cannot know: leave it alone
@@ -612,6 +622,7 @@ def _is_broken(r):
     if r.info.status == "RUNNING": return not _alive(r.data.tags.get("mlp_bench.process"))
     return KEY not in r.data.tags
 
+# %% ../nbs/05_manager.ipynb #ecb3a956
 def purgeable(
     run_ids: list = (),  # these runs
     broken: bool = False,  # what crashes and failures left
@@ -624,7 +635,7 @@ def purgeable(
     rest = [r for r in _pages(client, experiment) if all or (broken and _is_broken(r))] if all or broken else []
     return list({r.info.run_id: r for r in named + rest}.values())
 
-# %% ../nbs/05_manager.ipynb #dd94fe61
+# %% ../nbs/05_manager.ipynb #98542f09
 def _remove_folders(root, names):
     if not root.startswith("file:"): return
     for name in names: shutil.rmtree(Path(url2pathname(urlparse(root).path), name), ignore_errors=True)
@@ -636,6 +647,7 @@ def _collect(run_ids, model_ids):
     subprocess.run([sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri, *ids],
                    check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
+# %% ../nbs/05_manager.ipynb #c3df808e
 def purge(
     run_ids: list = (),  # these runs
     broken: bool = False,  # what crashes and failures left

@@ -1,0 +1,245 @@
+"""README.md and the site, both from the notebooks: `python .ci/docs.py [--readme] [--check] [--out _docs]`.
+
+--readme writes README.md from nbs/index.ipynb and stops there; --check says whether the README on disk is that one.
+The site goes through nbdev's own processing (it runs imports, exports and show_doc, nothing else) and is rendered by
+Quarto where it is installed, else by smalldocs. Nothing is downloaded. nbdev_readme, nbdev_docs and nbdev_proc_nbs are
+not used: they install Quarto and write a second nbs/_quarto.yml.
+"""
+import argparse
+import ast
+import json
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from configparser import ConfigParser
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+ROOT = Path(__file__).resolve().parents[1]
+PROC = ROOT / "_proc"
+NOTE = "<!-- Made from nbs/index.ipynb by `python .ci/docs.py --readme`; edit the notebook. -->\n"
+NUMBER = re.compile(r"^\d+[a-z]*_")
+LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#|/)([^)\s\"]+)")
+
+
+class DocsError(Exception):
+    "Something in the notebooks or the site is wrong; the message says what"
+
+
+# ---- README
+
+def readme():
+    "The README's text"
+    cells = json.loads((ROOT / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
+    return NOTE + "\n" + "\n\n".join(t for c in cells if (t := cell_markdown(c))) + "\n"
+
+
+def check_readme():
+    "The README on disk must be the one that the notebook makes"
+    if (ROOT / "README.md").read_text(encoding="utf-8") != readme():
+        raise DocsError("README.md differs from nbs/index.ipynb: run `python .ci/docs.py --readme`.")
+
+
+def cell_markdown(cell):
+    "One cell as Markdown: prose as it is (its links seen from the root), code in a fence, then what it printed"
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown": return LINK.sub(from_root, source).strip()
+    directives, code = split_directives(source)
+    if cell["cell_type"] != "code" or "hide" in directives or not code: return ""
+    lang, code = ("sh", code[1:]) if code.startswith("!") else ("python", code)
+    return "\n\n".join([f"```{lang}\n{code}\n```", *results(cell["outputs"])])
+
+
+def from_root(match):
+    "A link written in nbs/ as it must read one folder up"
+    return match[1] + posixpath.normpath(posixpath.join("nbs", match[2]))
+
+
+def split_directives(source):
+    "The words after `#|` at the top of a cell, and the code below them"
+    lines = source.strip().splitlines()
+    n = next((i for i, line in enumerate(lines) if not line.startswith("#|")), len(lines))
+    return " ".join(lines[:n]).split(), "\n".join(lines[n:]).strip()
+
+
+def results(outputs):
+    "What a cell printed, then what it displayed; messages on stderr stay out"
+    printed = "".join("".join(o["text"]) for o in outputs if o.get("name") == "stdout")
+    shown = [o["data"] for o in outputs if "data" in o]
+    if printed.strip(): yield fence(printed)
+    for data in shown: yield "".join(data["text/markdown"]).strip() if "text/markdown" in data else fence("".join(data["text/plain"]))
+
+
+def fence(text):
+    "Text as a block of its own"
+    return "\n".join(["```text", *(line.rstrip() for line in text.rstrip().splitlines()), "```"])
+
+
+# ---- pages
+
+def process():
+    "Fill _proc: notebooks processed by nbdev and renamed, the files they link to, _quarto.yml, the list of names"
+    from nbdev.serve import proc_nbs
+    if PROC.exists(): shutil.rmtree(PROC)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "nbs", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+        for path in Path(folder).glob("*.ipynb"): show_source(path)
+        proc_nbs(folder, force=True)
+    for path in sorted(PROC.glob("*.ipynb")): finish(path)
+    shutil.copy(ROOT / "_quarto.yml", PROC)
+    (PROC / "api.md").write_text(api_page(), encoding="utf-8")
+
+
+def show_source(path):
+    "nbdev leaves `export` cells out of a page: show them, folded where show_doc already gives the signature"
+    nb = json.loads(path.read_text(encoding="utf-8"))
+    for cell in nb["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and re.match(r"#\| export\n", source) and (body := no_imports(source)):
+            public = any(not getattr(node, "name", "_").startswith("_") for node in body)
+            cell["source"] = source.replace("#| export", "#| exports" + "\n#| code-fold: true" * public, 1)
+    path.write_text(json.dumps(nb), encoding="utf-8")
+
+
+def no_imports(source):
+    "The statements of a cell that are not imports"
+    return [node for node in ast.parse(source).body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def finish(path):
+    "Refuse a stored error, set the links right, take the number off the name"
+    nb, page = json.loads(path.read_text(encoding="utf-8")), path.with_name(NUMBER.sub("", path.name))
+    for cell in nb["cells"]:
+        if any(o["output_type"] == "error" for o in cell.get("outputs", [])):
+            raise DocsError(f"nbs/{path.name}: this cell ended in an error, run it again: {''.join(cell['source'])[:60]!r}")
+        if "#| code-fold: true" in cell["source"]: cell["source"] = cell["source"].replace("#| code-fold: show\n", "")
+        if cell["cell_type"] == "raw": cell["source"] = re.sub(r"^output-file:.*\n", "", "".join(cell["source"]), flags=re.M)
+        if cell["cell_type"] == "markdown": cell["source"] = site_links("".join(cell["source"]), page.stem)
+        for output in cell.get("outputs", []):
+            if text := output.get("data", {}).get("text/markdown"):
+                output["data"]["text/markdown"] = site_links("".join(text), page.stem)
+    path.unlink()
+    page.write_text(json.dumps(nb), encoding="utf-8")
+
+
+def site_links(text, page):
+    "Links to our own site become relative, chapters lose their number, files above nbs/ come along"
+    text = LINK.sub(site_link, text.replace(site_url(), ""))
+    text = re.sub(r"(?<=\]\()\w+\.html#(\w+)", lambda match: place(match, page), text)
+    return re.sub(r"^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
+
+
+def place(match, page):
+    "Where a name is explained: in this chapter if it has it, else rather as a function than as a command"
+    from mlp_bench._modidx import d
+    found = [link for names in d["syms"].values() for link, _ in names.values() if link.endswith("#" + match[1])]
+    if match[1].startswith("_"): return match[0].partition("#")[0]  # show_doc leaves private names out
+    return min(found or [match[0]], key=lambda link: (not link.startswith(page + "."), link.startswith("cli.")))
+
+
+def site_url():
+    "Where nbdev believes the site to be, with a slash at the end"
+    ini = ConfigParser()
+    ini.read(ROOT / "settings.ini", encoding="utf-8")
+    return ini["DEFAULT"]["doc_host"] + ini["DEFAULT"]["doc_baseurl"] + "/"
+
+
+def site_link(match):
+    "One link, as the site needs it"
+    target = match[2].removeprefix("../")
+    if target != match[2] and (ROOT / target).is_file():
+        (PROC / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / target, PROC / target)
+    return match[1] + NUMBER.sub("", target)
+
+
+def api_page():
+    "Every public name, with its first line and a link to the chapter that makes it"
+    from mlp_bench._modidx import d
+    parts = ["---\ntitle: API reference\ndescription: Every public name, and the chapter that builds it.\n---\n"]
+    for module, names in d["syms"].items():
+        rows = [f"| [`{name}`]({link}) | {line} |" for name, line in public(module) if (link := names.get(f"{module}.{name}", [""])[0])]
+        if rows: parts.append(f"## {module}\n\n| Name | What it is |\n|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def public(module):
+    "(name, first docstring line) of a module's public functions and classes, without importing it"
+    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            yield node.name, (ast.get_docstring(node) or "").split("\n")[0].replace("|", "\\|")
+
+
+# ---- site
+
+def render():
+    "Turn _proc into a site, in _proc/_docs; a warning of smalldocs counts as a fault"
+    quarto = shutil.which("quarto")
+    command = [quarto, "render", "."] if quarto else [sys.executable, "-m", "smalldocs.cli", "render", "--strict", "--quiet", "."]
+    if subprocess.run(command, cwd=PROC).returncode:
+        raise DocsError(f"{'Quarto' if quarto else 'smalldocs'} could not build the site; see above.")
+
+
+def publish(out):
+    "Move the site to `out`, in place of an older one, but of nothing else"
+    if out.exists() and not (out / "site_libs").is_dir():
+        raise DocsError(f"{out} exists and is not a site: give another place with --out.")
+    if out.exists(): shutil.rmtree(out)
+    shutil.move(PROC / "_docs", out)
+
+
+class Targets(HTMLParser):
+    "The links of a page, and the places one can link to"
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.ids = set(), set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids |= {attrs[k] for k in ("id", "name") if attrs.get(k)}
+        if tag in ("a", "img", "link", "script"): self.links |= {attrs[k] for k in ("href", "src") if attrs.get(k)}
+
+
+def check_links(out):
+    "Every internal link of every page must lead somewhere, down to the heading"
+    pages = {p: Targets(p) for p in out.rglob("*.html")}
+    broken = [f"{p.name} -> {link}" for p, page in pages.items() for link in sorted(page.links) if not leads(p, link, pages)]
+    if broken: raise DocsError("these links lead nowhere: " + ", ".join(broken))
+
+
+def leads(page, link, pages):
+    "Whether a link on a page has a target; the rest of the web is not asked"
+    path, _, anchor = unquote(link).partition("#")
+    if re.match(r"[a-z]+:|//", link): return True
+    target = (page.parent / path.split("?")[0]).resolve() if path else page
+    if target.is_dir(): target /= "index.html"
+    return target.exists() and (not anchor or target not in pages or anchor in pages[target].ids)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--readme", action="store_true", help="write README.md only")
+    parser.add_argument("--check", action="store_true", help="only say whether README.md is up to date")
+    parser.add_argument("--out", type=Path, default=ROOT / "_docs", help="folder of the site")
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    if args.check: return check_readme()
+    (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+    if args.readme: return
+    process()
+    render()
+    check_links(PROC / "_docs")
+    publish(args.out.resolve())
+
+
+if __name__ == "__main__":
+    try: main()
+    except DocsError as error: sys.exit(str(error))

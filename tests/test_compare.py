@@ -1,0 +1,196 @@
+"""Intervals, rankings, verdicts and figures; the app's files."""
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t, ttest_1samp
+
+import mlp_bench
+from mlp_bench import compare
+from mlp_bench.data import InputError
+from mlp_bench.manager import METRICS, Config, Run, run
+
+ROOT = Path(__file__).resolve().parents[1]
+APP = ROOT / "mlp_bench" / "app"
+
+
+def a_run(seed=0, shift=0.0, folds=4, repeats=1, n=80, **settings):
+    "A run with made-up predictions on made-up folds; the folds do not depend on the seed"
+    rng, y = np.random.default_rng(seed), np.arange(n) // folds % 2
+    oof = pd.concat([pd.DataFrame(dict(fold=r * folds + k, row=np.arange(k, n, folds), y=y[k::folds])) for r in range(repeats) for k in range(folds)], ignore_index=True)
+    oof["p"] = np.clip(0.3 * oof.y + 0.35 + shift * (oof.y - 0.5) + rng.normal(0, 0.25, len(oof)), 0.001, 0.999)
+    table = pd.DataFrame([dict(fold=f, n_train=n - len(o), n_test=len(o), **{m: g(o.y.to_numpy(), o.p.to_numpy()) for m, g in METRICS.items()}, fit_seconds=0.1 * (seed + 1)) for f, o in oof.groupby("fold")])
+    metrics = {m: table[m].mean() for m in [*METRICS, "fit_seconds"]} | {f"{m}_std": table[m].std() for m in METRICS} | {"ece": 0.03, "predict_us_per_row": 2.0}
+    return Run(f"{seed:032x}", f"{seed:064x}", False, Config(**settings), metrics, table, oof, np.linspace(0.7, 0.3, 20))
+
+
+def test_interval_is_the_published_formula():
+    x = np.random.default_rng(0).normal(0.9, 0.02, 10)
+    half = t.ppf(0.975, 9) * np.sqrt((1 / 10 + 1 / 9) * np.var(x, ddof=1))
+    assert compare.ci95(x, 90, 10) == pytest.approx((x.mean() - half, x.mean() + half))
+    assert compare.ci95(x, np.inf, 10) == pytest.approx(ttest_1samp(x, 0).confidence_interval(0.95))
+    assert compare.ci95(x[:1], 90, 10) is None
+
+
+def test_interval_ignores_folds_without_a_value():
+    assert compare.ci95([0.8, np.nan, 0.9, 0.85], 90, 10) == compare.ci95([0.8, 0.9, 0.85], 90, 10)
+    assert compare.ci95([np.nan, 0.9], 90, 10) is None
+
+
+def test_table_holds_what_the_runs_hold():
+    runs = [a_run(0), a_run(1, backend="keras")]
+    table = compare.table(runs)
+    assert list(table.index) == ["NumPy", "Keras"]
+    assert table.roc_auc["Keras"] == runs[1].metrics["roc_auc"]
+    assert (table.brier_lo["NumPy"], table.brier_hi["NumPy"]) == compare.interval(runs[0], "brier")
+    assert list(table.times_faster) == pytest.approx([2, 1])
+    assert "[" in compare.pretty(table).loc["NumPy", "ROC AUC"]
+
+
+def test_one_split_has_no_interval():
+    one = a_run(folds=1)
+    assert np.isnan(compare.table([one]).roc_auc_lo.iloc[0]) and "[" not in compare.pretty(compare.table([one])).loc["NumPy", "ROC AUC"]
+    assert "one split gives no interval" in compare.verdict(one, a_run(1, folds=1, backend="keras"))
+
+
+def test_labels_tell_runs_of_one_backend_apart():
+    assert compare.labels([a_run(), a_run(hidden_layer_sizes=(8,))]) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
+    assert compare.labels([a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
+
+
+def test_verdict_does_not_depend_on_the_order():
+    a, b = a_run(0, shift=0.3), a_run(1, backend="keras")
+    assert compare.verdict(a, b) == compare.verdict(b, a)
+    assert "NumPy has a mean ROC AUC" in compare.verdict(a, b) and "2 times as fast as Keras" in compare.verdict(a, b)
+
+
+def test_verdict_says_when_the_folds_cannot_tell():
+    assert "cannot be told apart" in compare.verdict(a_run(0), a_run(1, backend="keras"))
+    assert "more than the choice of folds explains" in compare.verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
+
+
+def test_verdict_without_an_auc_says_so():
+    a = a_run()
+    none = replace(a, folds=a.folds.assign(roc_auc=np.nan))
+    assert compare.verdict(none, none).startswith("No fold has test rows of both classes")
+
+
+def test_paired_needs_the_same_folds():
+    with pytest.raises(InputError, match="same folds"): compare.paired(a_run(folds=4), a_run(folds=5))
+
+
+def test_confusion_adds_up_to_the_rows_whatever_the_repeats():
+    assert compare.confusion(a_run(repeats=3)).sum() == pytest.approx(80)
+
+
+def test_reliability_groups_are_of_equal_size():
+    groups = compare.reliability(a_run(n=86))
+    assert groups.n.sum() == 86 and groups.n.max() - groups.n.min() <= 1
+
+
+@pytest.mark.parametrize("name", ["roc_figure", "calibration_figure", "curve_figure", "confusion_figure"])
+def test_figures_draw_themselves_in_the_page_s_colour_with_a_text_alternative(name):
+    runs = [a_run(0), a_run(1, backend="keras")]
+    figure = getattr(compare, name)(runs[0] if name.startswith("confusion") else runs)
+    drawn = compare.svg(figure)
+    assert figure.alt.endswith(".") and f'aria-label="{figure.alt}"' in drawn
+    assert "currentColor" in drawn and compare.INK not in drawn and len(drawn) < 100_000
+    ids = re.findall(r'id="([^"]+)"', drawn)
+    assert len(ids) == len(set(ids))
+
+
+def test_names_with_dollars_backslashes_and_tags_are_drawn_as_they_are():
+    html = compare.figures_html([a_run(0, target=r'a$b\1<"script">'), a_run(1, target="c$")])
+    assert "<script" not in html and html.count("<svg ") == 5 and "a$b" in html
+
+
+def test_figures_without_a_curve_say_so():
+    bare = replace(a_run(backend="logistic"), curve=np.array([]))
+    assert "None of these" in compare.curve_figure([bare]).alt
+    assert compare.figures_html([bare]).count("<figure>") == 3
+
+
+def test_rank_counts_like_with_like(store):
+    for backend in ("majority", "logistic"):
+        for plan in ("cv:2", "cv:3x1@2026"): run(Config(backend=backend, plan=plan))
+    best = compare.rank("log_loss")
+    assert list(best["rank"]) == [1, 2, 1, 2] and list(best.backend) == ["logistic", "majority"] * 2
+    assert list(best.plan) == ["cv:2x1@2026"] * 2 + ["cv:3x1@2026"] * 2
+    assert list(compare.rank("accuracy", top=1).backend) == ["logistic"] * 2
+    assert list(compare.rank(plan="cv:3").plan) == ["cv:3x1@2026"] * 2
+    assert compare.rank(dataset="other").empty
+
+
+def test_rank_of_an_empty_store_is_an_empty_table(store):
+    empty = compare.rank()
+    assert empty.empty and {"rank", "run_id", "roc_auc", "key"} <= set(empty.columns)
+    assert not (store / "mlflow.db").exists()
+
+
+def test_rank_names_the_metrics_it_knows():
+    with pytest.raises(InputError, match="'auc'.*accuracy, roc_auc, log_loss"): compare.rank("auc")
+
+
+def test_ranking_escapes_what_comes_from_data():
+    row = dict(rank=1, run_id="<i>", dataset='"><script>alert(1)</script>', plan="<b>", backend="<u>", **{m: 0.5 for m in compare.SHOWN}, started=None, key="k")
+    for metric in compare.SHOWN:
+        html = compare.ranking_html(pd.DataFrame([row]), metric)
+        assert not re.search(r"<(script|i|u)>", html) and "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize("text", ["", "a", "0", "8,,x", "3.5", "-1,8x", "99999"])
+def test_layers_refuses_with_a_sentence(text):
+    with pytest.raises(InputError, match="Hidden layers"): compare.layers(text)
+
+
+def test_the_package_s_compare_is_module_and_function():
+    import mlp_bench.compare as module
+    assert callable(mlp_bench.compare) and module is mlp_bench.compare
+    with pytest.raises(InputError, match="Unknown setting 'epoch'"): mlp_bench.compare("heart", epoch=3)
+
+
+def test_importing_compare_is_light():
+    code = "import sys, mlp_bench.compare; print([m for m in ('tensorflow', 'keras', 'mlflow', 'matplotlib', 'ipywidgets', 'IPython') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+# the app's files
+
+def app_tool():
+    spec = importlib.util.spec_from_file_location("app_tool", ROOT / ".ci" / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_app_s_notebook_is_the_book_s():
+    assert (APP / "06_compare.ipynb").read_text(encoding="utf-8") == app_tool().stripped(), "run `python .ci/app.py`"
+
+
+def test_only_the_app_s_two_cells_survive_in_voila():
+    pattern = re.compile(json.loads((APP / "voila.json").read_text())["RegexRemovePreprocessor"]["patterns"][0])
+    cells = ["".join(c["source"]) for c in json.loads((APP / "06_compare.ipynb").read_text(encoding="utf-8"))["cells"]]
+    kept = [c for c in cells if not pattern.match(c)]
+    assert [c.splitlines()[-1] for c in kept] == ["from mlp_bench.compare import dashboard", "dashboard()"]
+
+
+def test_nothing_in_the_app_names_another_machine():
+    for path in APP.rglob("*"):
+        if path.is_file() and path.suffix in (".j2", ".css", ".json"): assert not re.search(r"(https?:)?//[a-z]", path.read_text(encoding="utf-8")), path
+
+
+def test_serve_command_works_from_any_folder(store, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
+    command, env = compare.serve_command(8123, "127.0.0.1"), compare.serve_environment()
+    assert command[0] == sys.executable and os.path.isfile(command[3]) and "--port=8123" in command
+    assert env["MLFLOW_TRACKING_URI"] == f"sqlite:///{store}/mlflow.db" and env["MLP_BENCH_FOLDER"] == str(store)
+    assert env["JUPYTER_PATH"].split(os.pathsep) == [str(APP), "/elsewhere"]

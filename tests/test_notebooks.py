@@ -1,0 +1,44 @@
+"""The chapters are the source and the first tests: each runs from top to bottom, and the modules are what they export."""
+import filecmp
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nbdev.export import nb_export
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs(name, request):
+    flags = ["--flags", "slow"] if request.config.getoption("--slow") else []
+    code = "import sys; from nbdev.test import nbdev_test; nbdev_test()"
+    done = subprocess.run([sys.executable, "-c", code, "--path", f"nbs/{name}", "--n_workers", "0", "--do_print", *flags],
+                          cwd=ROOT, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg"})
+    output = done.stdout + done.stderr
+    assert done.returncode == 0 and f"Completed {ROOT}/nbs/{name}".replace(str(ROOT) + "/", "") in output.replace(str(ROOT) + "/", ""), output[-4000:]
+
+
+def test_modules_are_what_the_notebooks_export(tmp_path):
+    out = tmp_path / "mlp_bench"
+    out.mkdir()
+    for name in NOTEBOOKS: nb_export(str(ROOT / "nbs" / name), lib_path=str(out))
+    exported = sorted(p.name for p in out.glob("*.py"))
+    _, differing, missing = filecmp.cmpfiles(out, ROOT / "mlp_bench", exported, shallow=False)
+    assert not differing and not missing, f"run nbdev_export: {differing + missing} differ from the notebooks"
+    assert {p.name for p in (ROOT / "mlp_bench").glob("*.py")} == {*exported, "__init__.py", "_modidx.py"}
+
+
+def test_version_is_that_of_the_settings():
+    declared = re.search(r"^version = (.+)$", (ROOT / "settings.ini").read_text(), re.M)[1]
+    assert f'__version__ = "{declared}"' in (ROOT / "mlp_bench" / "__init__.py").read_text()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = ["tensorflow", "keras", "mlflow", "sklearn", "scipy", "pandas", "matplotlib", "plotly", "numpy"]
+    code = f"import sys, mlp_bench; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

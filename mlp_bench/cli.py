@@ -17,7 +17,7 @@ from typing import Annotated, Optional
 
 import typer
 
-# %% ../nbs/07_cli.ipynb #46f243fa
+# %% ../nbs/07_cli.ipynb #e76d5530
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="One multi-layer perceptron twice - in plain NumPy and in Keras - compared with evidence.")
 
@@ -26,9 +26,9 @@ def _say(text): print(text, file=sys.stderr)
 def _is_mendable(e):
     from mlp_bench.data import InputError
     from mlp_bench.numpy_mlp import DivergenceError
-    return isinstance(e, (InputError, DivergenceError))
+    return isinstance(e, (InputError, DivergenceError, MemoryError))
 
-# %% ../nbs/07_cli.ipynb #442f7270
+# %% ../nbs/07_cli.ipynb #95ce01b5
 @contextmanager
 def clear_errors():
     "Turn exceptions into one sentence on stderr and an exit code"
@@ -37,7 +37,7 @@ def clear_errors():
     except typer.Exit: raise
     except Exception as e:
         if os.environ.get("MLP_BENCH_TRACEBACK"): raise
-        mendable, text = _is_mendable(e), " ".join(str(e).split())
+        mendable, text = _is_mendable(e), " ".join(str(e).split()) or "not enough memory: use smaller layers or fewer rows."
         _say(f"Error: {text}" if mendable else f"Unexpected {type(e).__name__}: {text} (set MLP_BENCH_TRACEBACK=1 to see where).")
         raise typer.Exit(2 if mendable else 1) from None
 
@@ -63,7 +63,7 @@ def _configs(given, backends):
     if "hidden_layer_sizes" in given: given["hidden_layer_sizes"] = _layers(given["hidden_layer_sizes"])
     return [Config(**given, backend=b) for b in backends]
 
-# %% ../nbs/07_cli.ipynb #64b9a83a
+# %% ../nbs/07_cli.ipynb #8de473d6
 def _progress_bar():
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,10 +71,10 @@ def _progress_bar():
                     console=Console(stderr=True, force_jupyter=False), transient=True)
 
 def _train_all(configs, force):
-    from mlp_bench.manager import check, load, run, splits
+    from mlp_bench.manager import check, folds_of, load, run
     for c in configs: check(c)
     dataset = load(configs[0].data, configs[0].target, configs[0].positive)
-    splits(configs[0].plan, dataset)
+    for c in configs: folds_of(c, dataset)
     with _progress_bar() as bar:
         task = bar.add_task("", total=len(configs))
         step = lambda i: lambda share, text: bar.update(task, completed=i + share, description=text)
@@ -130,19 +130,19 @@ def _print_report(dataset, runs):
     if dataset.target == "HeartDisease": console.print("A teaching example, not for clinical use.")
     console.print(NEXT.format(run_id=runs[0].run_id))
 
-# %% ../nbs/07_cli.ipynb #418f2000
-def _check_folder(path):
+# %% ../nbs/07_cli.ipynb #e2e11f61
+def _check_place(path):
     from mlp_bench.data import InputError
-    folder = Path(path).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK): raise InputError(f"The file {path} cannot be written, since its folder is missing or read-only: choose another place.")
+    p = Path(path).absolute()
+    if p.is_dir() or not p.parent.is_dir() or not os.access(p if p.exists() else p.parent, os.W_OK):
+        raise InputError(f"Nothing can be written to {path}: it is a folder, its folder is missing, or it is read-only; choose another place.")
 
 def _write(path, text):
-    from mlp_bench.data import InputError
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=Path(path).absolute().parent, delete=False, encoding="utf-8", newline="") as f: f.write(text)
-        os.chmod(f.name, 0o644)
-        os.replace(f.name, path)
-    except OSError as e: raise InputError(f"The file {path} cannot be written ({e.strerror}): choose another place.") from None
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file(): return path.write_text(text, encoding="utf-8")  # a pipe or a terminal
+    with tempfile.TemporaryDirectory(dir=path.parent) as d:
+        Path(d, path.name).write_text(text, encoding="utf-8")
+        os.replace(Path(d, path.name), path)
 
 # %% ../nbs/07_cli.ipynb #d868dd1d
 def _metrics(run):
@@ -158,7 +158,7 @@ def _as_json(dataset, runs):
     return dict(dataset=facts, contrast=None, runs=[dict(run_id=r.run_id, key=r.key, backend=r.config.backend, cached=r.cached,
                                                          config=asdict(r.config), metrics=_metrics(r)) for r in runs])
 
-# %% ../nbs/07_cli.ipynb #ea2d3f58
+# %% ../nbs/07_cli.ipynb #6c76f573
 BASELINES = ("majority", "logistic", "sklearn_mlp", "hist_gb")
 
 def _opt(help, kind=str, default=None):
@@ -199,13 +199,13 @@ def run(
     "Train and compare: cross-validation of both networks on a table, with everything recorded."
     given = {k: v for k, v in locals().items() if k not in ("backend", "baselines", "force", "json_file")}
     with clear_errors():
-        if json_file: _check_folder(json_file)
+        if json_file: _check_place(json_file)
         backends = [*(("numpy", "keras") if backend == "both" else (backend,)), *(BASELINES if baselines else ())]
         dataset, runs = _train_all(_configs(given, dict.fromkeys(backends)), force)
         if json_file: _write(json_file, json.dumps(_as_json(dataset, runs), indent=1))
         _print_report(dataset, runs)
 
-# %% ../nbs/07_cli.ipynb #018a6aa2
+# %% ../nbs/07_cli.ipynb #8212bcfd
 @app.command()
 def rank(
     metric: Annotated[str, typer.Option(help="What to sort by: accuracy, roc_auc, log_loss, brier, ece, fit_seconds or predict_us_per_row.")] = "roc_auc",
@@ -215,6 +215,7 @@ def rank(
     "List the stored runs, best first."
     with clear_errors():
         from mlp_bench import compare
+        if json_file: _check_place(json_file)
         found = compare.rank(metric, top)
         if json_file: _write(json_file, found.to_json(orient="records", indent=1, double_precision=15, date_format="iso"))
         if not len(found): return print("No runs yet: mlp_bench run makes the first.")
@@ -229,7 +230,9 @@ def _print_ranking(found):
     for row in found[shown].itertuples(index=False): table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
     _console(180).print(table)
 
-# %% ../nbs/07_cli.ipynb #df953eaa
+# %% ../nbs/07_cli.ipynb #061cd6c9
+def _text_columns(model): return [c for c, kind in model.columns.items() if kind == "categorical"]
+
 @app.command()
 def predict(
     run_id: Annotated[str, typer.Argument(help="A run of mlp_bench rank.")],
@@ -240,9 +243,9 @@ def predict(
     with clear_errors():
         from mlp_bench.data import read_table
         from mlp_bench.manager import load_model
-        if out: _check_folder(out)
+        if out: _check_place(out)
         model = load_model(run_id)
-        text = model.predict(read_table(file)).to_csv(index=False)
+        text = model.predict(read_table(file, _text_columns(model))).to_csv(index=False)
         _write(out, text) if out else print(text, end="")
         if model.target == "HeartDisease": _say("A teaching example, not for clinical use.")
 
@@ -254,7 +257,7 @@ def _confirmed(doomed):
     if not sys.stdin.isatty(): raise InputError("Nothing was deleted, since nobody can be asked here: add --yes.")
     return typer.confirm("Delete?")
 
-# %% ../nbs/07_cli.ipynb #2c87c78c
+# %% ../nbs/07_cli.ipynb #fcf2f49e
 @app.command()
 def purge(
     run: Annotated[Optional[list[str]], typer.Option(help="This run; may be given several times.")] = None,
@@ -268,8 +271,9 @@ def purge(
         from mlp_bench.data import InputError
         if not (run or broken or all): raise InputError("Say what to delete: --run ID, --broken or --all.")
         doomed = manager.purgeable(run or (), broken, all)
-        if doomed and (yes or _confirmed(doomed)): manager.purge(run or (), broken, all)
-        print(f"Deleted {len(doomed)} run(s)." if doomed else "Nothing to delete.")
+        if doomed and not yes and not _confirmed(doomed): return print("Nothing was deleted.")
+        gone = manager.purge([r.info.run_id for r in doomed])  # those that were shown, and no others
+        print(f"Deleted {len(gone)} run(s)." if gone else "Nothing to delete.")
 
 # %% ../nbs/07_cli.ipynb #d855fb78
 @app.command()

@@ -65,7 +65,7 @@ def _decode(
         raise InputError(f"{name} is a web page, not a table: fetch the data file itself.")
     return text
 
-# %% ../nbs/00_eda.ipynb #d7aec81b
+# %% ../nbs/00_eda.ipynb #5ae638c8
 def _rows(
     text,  # a CSV, decoded
     name,  # what to call it in messages
@@ -82,7 +82,7 @@ def _rows(
     except csv.Error as error:
         raise InputError(f"{name}, line {reader.line_num}: not readable as CSV ({error}).") from None
     if len(rows) < 2:
-        raise InputError(f"{name} has a header but no rows, so there is nothing to learn from.")
+        raise InputError(f"{name} has a header but no rows.")
     return rows[0], rows[1:], lines[1:]
 
 # %% ../nbs/00_eda.ipynb #b5b04ffb
@@ -114,37 +114,39 @@ def _numbers(
     whole = None not in cells and set(written) <= set("0123456789+- ") and (np.abs(values) < 2**53).all()
     return values.astype(np.int64) if whole else values
 
-# %% ../nbs/00_eda.ipynb #b7a134a8
+# %% ../nbs/00_eda.ipynb #a9c4d88c
 def _column(
     cells,  # tuple of str, as they stand in the file
+    text=False,  # leave the cells as text, even if all are numbers
 ):  # returns an int, float or object array
     "One column: numbers if every cell that is not missing is one, else text with NaN for missing."
     cells = [None if cell.strip() in MISSING else cell for cell in cells]
-    numbers = _numbers(cells)
+    numbers = None if text else _numbers(cells)
     if numbers is not None: return numbers
-    words = _BOOLEANS if set(cells) - {None} <= set(_BOOLEANS) else {}
-    return np.array([np.nan if cell is None else words.get(cell, cell) for cell in cells], dtype=object)
+    return np.array([np.nan if cell is None else _BOOLEANS.get(cell, cell) for cell in cells], dtype=object)
 
-# %% ../nbs/00_eda.ipynb #64d3d85a
+# %% ../nbs/00_eda.ipynb #8780d5f1
 def _frame(
     text,  # a CSV, decoded
     name,  # what to call it in messages
     unit="line",  # what the index counts: lines of a file, or rows
+    text_columns=(),  # names of columns that are text whatever they hold
 ):  # returns DataFrame, indexed by line
     "A checked table from CSV text."
     header, rows, lines = _rows(text, name)
     _check_header(header, name)
     index = pd.Index(lines if unit == "line" else range(1, len(rows) + 1), name=unit)
-    frame = pd.DataFrame({c: pd.Series(v, index, v.dtype) for c, v in zip(header, map(_column, zip(*rows)))})
+    frame = pd.DataFrame({c: pd.Series(v := _column(cells, c in text_columns), index, v.dtype) for c, cells in zip(header, zip(*rows))})
     for column, values in frame.select_dtypes("number").items():
         if (bad := np.abs(values) > 1e100).any():
             raise InputError(f"{name}: column {_few([column])} holds an infinite or absurdly large number in {unit} {index[bad][0]}.")
     return frame
 
-# %% ../nbs/00_eda.ipynb #c8f16e6e
+# %% ../nbs/00_eda.ipynb #b3de2df1
 def _parquet(
     raw,  # the bytes of the file
     name,  # what to call it in messages
+    text_columns=(),  # names of columns that are text whatever they hold
 ):  # returns DataFrame, indexed by row
     "A checked table from Parquet bytes, read as the CSV pandas would write of it."
     try: import pyarrow as pa, pyarrow.parquet as pq
@@ -157,7 +159,7 @@ def _parquet(
         text = table.select(keep).to_pandas(ignore_metadata=True).to_csv(index=False, lineterminator="\n")
     except (pa.ArrowException, OSError, OverflowError, TypeError) as error:
         raise InputError(f"{name} is not a readable Parquet file ({_few([error])}).") from None
-    return _frame(_decode(text.encode(), name), name, unit="row")
+    return _frame(_decode(text.encode(), name), name, "row", text_columns)
 
 # %% ../nbs/00_eda.ipynb #d741f793
 def _bytes(
@@ -175,23 +177,26 @@ def _bytes(
         if isinstance(error, InputError): raise
         raise InputError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
-# %% ../nbs/00_eda.ipynb #1e0c81cb
+# %% ../nbs/00_eda.ipynb #863d2617
 def _read(
     path,  # str or Path to a .csv or .parquet file
     name=None,  # what to call it in messages
+    text_columns=(),  # names of columns that are text whatever they hold
 ):  # returns DataFrame, indexed by line or row
     "A checked table from a file."
     path = Path(path)
     name = _few([name or path.name or path])
     raw = _bytes(path, name)
-    return _parquet(raw, name) if path.suffix.lower() == ".parquet" else _frame(_decode(raw, name), name)
+    if path.suffix.lower() == ".parquet": return _parquet(raw, name, text_columns)
+    return _frame(_decode(raw, name), name, text_columns=text_columns)
 
-# %% ../nbs/00_eda.ipynb #54a6e106
+# %% ../nbs/00_eda.ipynb #8c8a97a1
 def read_table(
     path,  # str or Path to a .csv or .parquet file
+    text_columns=(),  # columns that a model knows as text: `007` stays `007`, whatever rows come with it
 ):  # returns DataFrame with numeric and text columns only
     "A table from a file, with every check but those that need a target (for new patients, for instance)."
-    return _read(path).reset_index(drop=True)
+    return _read(path, text_columns=text_columns).reset_index(drop=True)
 
 # %% ../nbs/00_eda.ipynb #28043007
 def is_numeric(
@@ -246,7 +251,7 @@ class Dataset:
         return (f"{self.name}: {rows} rows × {columns} columns ({numeric} numeric, {columns - numeric} categorical); "
                 f"{self.target} is {positive} in {self.y.sum()}, {negative} in {rows - self.y.sum()}")
 
-# %% ../nbs/00_eda.ipynb #1b9285f1
+# %% ../nbs/00_eda.ipynb #4acaa9fd
 def _labels(
     column,  # the outcome, a Series
     name,  # what to call the table in messages
@@ -256,7 +261,8 @@ def _labels(
     found = [int(v) if isinstance(v, float) and v.is_integer() else v for v in sorted(column.unique().tolist())]
     if len(found) != 2:
         raise InputError(f"{name}: the target {_few([column.name])} has {len(found)} different value{'s'[:len(found) != 1]} ({_few(found, 5)}), but exactly two are needed.")
-    chosen = found[1:] if positive is None else [v for v in found if v == positive or str(v) == str(positive)]
+    wanted = _column((str(positive),))[0]  # read as a cell is read: `true` is True, `1.0` is 1
+    chosen = found[1:] if positive is None else [v for v in found if v == wanted or str(v) == str(positive)]
     if not chosen:
         raise InputError(f"{name}: the positive label {_few([positive])} does not occur in {_few([column.name])}, whose labels are {_few(found)}.")
     negative = found[found[0] == chosen[0]]

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'NET_PARAMS', 'BACKENDS', 'FOLD_SEED', 'ALGORITHMS', 'LIBRARIES', 'SEEDED', 'METRICS', 'STORED_TYPES',
-           'EXPERIMENT', 'MIGRATE', 'KEY', 'SERVE', 'Config', 'estimator', 'parse_plan', 'splits', 'check', 'key',
-           'score', 'ece', 'fit_fold', 'evaluate', 'summarise', 'Model', 'final_model', 'save_model', 'read_model',
-           'tracking_uri', 'connect', 'Run', 'find', 'run', 'runs', 'load_model', 'purgeable', 'purge']
+           'EXPERIMENT', 'MIGRATE', 'KEY', 'SERVE', 'Config', 'estimator', 'parse_plan', 'splits', 'check', 'folds_of',
+           'key', 'score', 'ece', 'fit_fold', 'evaluate', 'summarise', 'Model', 'final_model', 'save_model',
+           'read_model', 'tracking_uri', 'connect', 'Run', 'find', 'run', 'runs', 'load_model', 'purgeable', 'purge']
 
-# %% ../nbs/05_manager.ipynb #663c724e
+# %% ../nbs/05_manager.ipynb #c33922e0
 import hashlib
 import json
 import os
@@ -20,13 +20,13 @@ import sys
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 from urllib.request import url2pathname, urlopen
 
 import numpy as np
@@ -40,12 +40,15 @@ from sklearn.model_selection import LeaveOneGroupOut, RepeatedStratifiedKFold, t
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from .data import Dataset, InputError, load, need
+from .data import Dataset, InputError, is_numeric, load, need
 from .features import RECIPE_VERSIONS, TRUSTED, recipe
 from .keras_mlp import KerasMLPClassifier, import_keras
 from .numpy_mlp import NumpyMLPClassifier
 
-# %% ../nbs/05_manager.ipynb #aed400b6
+# %% ../nbs/05_manager.ipynb #6fe85dcc
+def _plain(value): return value.item() if hasattr(value, "item") else value  # a NumPy scalar as Python's own
+
+# %% ../nbs/05_manager.ipynb #6fc1f53d
 @dataclass(frozen=True)
 class Config:
     "One model, on one table, judged by one plan"
@@ -79,8 +82,8 @@ class Config:
     def __post_init__(self):
         object.__setattr__(self, "hidden_layer_sizes", tuple(np.atleast_1d(self.hidden_layer_sizes).tolist()))
         for f in fields(self):
-            value = getattr(self, f.name)
-            if f.type is float and type(value) is int: object.__setattr__(self, f.name, float(value))
+            value = _plain(getattr(self, f.name))
+            object.__setattr__(self, f.name, float(value) if f.type is float and type(value) is int else value)
 
 # %% ../nbs/05_manager.ipynb #d70b94aa
 NETWORKS = ("numpy", "keras")
@@ -117,15 +120,16 @@ def parse_plan(
         raise InputError(f"Unknown plan {plan!r}: write cv:FOLDSxREPEATS with at least 2 folds (such as cv:10x1), holdout or groups.")
     return f"cv:{k}x{r}@{seed}"
 
-# %% ../nbs/05_manager.ipynb #20fc0f99
+# %% ../nbs/05_manager.ipynb #4cc1b979
 def _holdout(dataset):
+    if len(dataset.y) < 4: raise InputError(f"{dataset.name!r} has {len(dataset.y)} rows, too few to train on some and test on others: 4 are the least.")
     rest, test = train_test_split(np.arange(len(dataset.y)), test_size=0.24, random_state=42)
     train, _ = train_test_split(rest, test_size=0.21, random_state=42)
     return [(train, test)]
 
 def _groups(dataset):
-    if dataset.groups is None:
-        raise InputError(f"Plan 'groups' needs a table with groups, and {dataset.name!r} has none: choose cv:10x1 or holdout.")
+    if dataset.groups is None or len(set(dataset.groups)) < 2:
+        raise InputError(f"Plan 'groups' needs a table with two groups or more, and {dataset.name!r} has not: choose cv:10x1 or holdout.")
     return list(LeaveOneGroupOut().split(dataset.X, dataset.y, dataset.groups))
 
 def _kfold(dataset, k, r, seed):
@@ -134,16 +138,18 @@ def _kfold(dataset, k, r, seed):
         raise InputError(f"Plan cv:{k} needs at least {k} rows of each class, and {dataset.name!r} has {rarer} of the rarer one: use fewer folds.")
     return list(RepeatedStratifiedKFold(n_splits=k, n_repeats=r, random_state=seed).split(dataset.X, dataset.y))
 
-# %% ../nbs/05_manager.ipynb #6b086179
+# %% ../nbs/05_manager.ipynb #7caab85e
 def splits(
     plan: str,  # see `parse_plan`
     dataset: Dataset,  # the rows to divide
 ) -> list:  # of (training rows, test rows), integer positions
     "Which rows train and which rows test"
     plan = parse_plan(plan)
-    if plan == "holdout": return _holdout(dataset)
-    if plan == "groups": return _groups(dataset)
-    return _kfold(dataset, *map(int, re.findall(r"\d+", plan)))
+    if plan == "holdout": parts = _holdout(dataset)
+    else: parts = _groups(dataset) if plan == "groups" else _kfold(dataset, *map(int, re.findall(r"\d+", plan)))
+    if any(len(set(dataset.y[train])) < 2 for train, _ in parts):
+        raise InputError(f"Plan {plan} leaves training rows of one class only on {dataset.name!r}: choose another plan, or add rows.")
+    return parts
 
 # %% ../nbs/05_manager.ipynb #1ec92092
 def _one_of(name, value, allowed):
@@ -158,6 +164,23 @@ def check(
     parse_plan(config.plan)
     try: estimator(config)._validate_params()
     except ValueError as e: raise InputError(f"{e}") from None
+
+# %% ../nbs/05_manager.ipynb #38126148
+def _room_to_validate(config, y):
+    held = int(np.ceil(len(y) * config.validation_fraction))
+    if min(held, len(y) - held) < 2 or np.bincount(y, minlength=2).min() < 2:
+        raise InputError(f"Early stopping cannot set aside {config.validation_fraction:g} of {len(y)} training rows with both classes on each side: "
+                         "change validation_fraction, or do without early_stopping.")
+
+def folds_of(
+    config: Config,  # plan and early stopping
+    dataset: Dataset,  # the table
+) -> list:  # see `splits`
+    "The plan's folds, after checking that the configuration can be trained on them"
+    parts = splits(config.plan, dataset)
+    if config.backend in NETWORKS and config.early_stopping:
+        for train, _ in parts: _room_to_validate(config, dataset.y[train])
+    return parts
 
 # %% ../nbs/05_manager.ipynb #68bafc2a
 ALGORITHMS = {"numpy": 1, "keras": 1}  # raise when a change to our code changes numbers
@@ -212,10 +235,10 @@ def ece(
     gap = np.bincount(b, p, bins) - np.bincount(b, y, bins)
     return float(np.abs(gap).sum() / len(p))
 
-# %% ../nbs/05_manager.ipynb #6c03235b
+# %% ../nbs/05_manager.ipynb #39315312
 def _timed(f, *args):
     start = time.perf_counter()
-    with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # matrices this small only lose by being shared out
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1, "blas"):  # small matrices only lose by being shared out
         warnings.simplefilter("ignore", ConvergenceWarning)  # scikit-learn's MLP says so at its own default settings
         return f(*args), time.perf_counter() - start
 
@@ -284,7 +307,7 @@ class Model:
         p = self.net.predict_proba(self.prep.transform(X))[:, 1].astype(float)
         return pd.DataFrame({"p": p, "label": [self.classes[int(v > 0.5)] for v in p]}, index=X.index)
 
-# %% ../nbs/05_manager.ipynb #3b6fddbb
+# %% ../nbs/05_manager.ipynb #a14b84c2
 def final_model(
     config: Config,  # the settings
     dataset: Dataset,  # the table
@@ -293,10 +316,8 @@ def final_model(
     rows = splits("holdout", dataset)[0][0] if config.plan == "holdout" else np.arange(len(dataset.y))
     X, y, prep = dataset.X.iloc[rows], dataset.y[rows], recipe(config.recipe)
     net, _ = _timed(estimator(config).fit, prep.fit_transform(X, y), y)
-    kinds = {c: "numeric" if pd.api.types.is_numeric_dtype(t) else "categorical" for c, t in dataset.X.dtypes.items()}
+    kinds = {c: "numeric" if is_numeric(dataset.X[c]) else "categorical" for c in dataset.X}
     return Model(config, [_plain(c) for c in dataset.classes], dataset.target, kinds, prep, net)
-
-def _plain(value): return value.item() if hasattr(value, "item") else value
 
 # %% ../nbs/05_manager.ipynb #69ca71ad
 STORED_TYPES = [*TRUSTED, "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -345,30 +366,33 @@ def read_model(
            else skops_io.load(folder / "estimator.skops", trusted=STORED_TYPES))
     return Model(config, prep=prep, net=net, **facts)
 
-# %% ../nbs/05_manager.ipynb #6cddf32d
+# %% ../nbs/05_manager.ipynb #cbee5060
 EXPERIMENT = "mlp_bench"
 MIGRATE = "MLflow no longer writes file stores: move it once with `mlflow migrate-filestore`, or set MLFLOW_TRACKING_URI to another store."
 
 def tracking_uri() -> str:  # absolute
     "Where runs are kept: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory"
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if "://" not in uri and uri != "databricks" or uri.startswith("file:"): raise InputError(f"The store {uri!r} is a folder. {MIGRATE}")
-    if not uri.startswith("sqlite:///"): return uri
-    path = Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not path.exists() and any(Path("mlruns").glob("*/meta.yaml")):
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    scheme, colon, _ = (given or "sqlite:").partition(":")
+    if not colon or scheme.lower() == "file": raise InputError(f"The store {given!r} is a folder. {MIGRATE}")
+    if scheme != "sqlite": return scheme.lower() + given[len(scheme):]
+    path = Path(unquote(given.removeprefix("sqlite:///")) if given else "mlflow.db").absolute()
+    if not given and not path.exists() and any(Path("mlruns").glob("*/meta.yaml")):
         raise InputError(f"The folder ./mlruns holds an old MLflow file store. {MIGRATE}")
-    return f"sqlite:///{path}"
+    return f"sqlite:///{quote(str(path))}"
 
-# %% ../nbs/05_manager.ipynb #0b4d5bc5
+# %% ../nbs/05_manager.ipynb #4faf1d65
 def _reachable(uri):
     if not uri.startswith(("http://", "https://")): return
     try: urlopen(uri.rstrip("/") + "/health", timeout=5).close()
     except HTTPError: pass  # it answered
-    except OSError as e: raise InputError(f"No MLflow server answers at {uri} ({getattr(e, 'reason', e)}): start it, or change MLFLOW_TRACKING_URI.") from None
+    except (OSError, ValueError) as e: raise InputError(f"No MLflow server answers at {uri} ({getattr(e, 'reason', e)}): start it, or change MLFLOW_TRACKING_URI.") from None
 
-def _sqlite_path(uri): return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+def _sqlite_path(uri): return Path(unquote(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else None
 
 def _writable(db):
+    if db.is_dir() or {"?", "#", "%"} & set(str(db)):
+        raise InputError(f"The run store cannot live at {db}: it must be a file, and its path free of '?', '#' and '%'; change folder, or set MLFLOW_TRACKING_URI.")
     where = db if db.exists() else db.parent
     if not where.exists(): raise InputError(f"The folder {where} of the run store does not exist: create it, or change MLFLOW_TRACKING_URI.")
     if not (os.access(where, os.W_OK) and os.access(db.parent, os.W_OK)):
@@ -394,16 +418,22 @@ def _experiment(client, artifacts):
     if found.lifecycle_stage != "active": raise InputError(f"The MLflow experiment {EXPERIMENT!r} was deleted: restore it with `mlflow experiments restore -x {found.experiment_id}`.")
     return found.experiment_id
 
-# %% ../nbs/05_manager.ipynb #64b65377
+# %% ../nbs/05_manager.ipynb #cafcaf5c
 def connect():  # an MlflowClient and the id of our experiment
     "Open the store, creating it and its experiment once if they are not there"
     uri = tracking_uri()
-    _reachable(uri)
     db = _sqlite_path(uri)
     if db: _writable(db)
-    client = _quiet_mlflow().MlflowClient(tracking_uri=uri)
-    if not db: return client, _experiment(client, None)
-    with _creation_lock(db): return client, _experiment(client, (db.parent / "mlartifacts").as_uri())
+    else: _reachable(uri)
+    mlflow = _quiet_mlflow()
+    with _creation_lock(db) if db else nullcontext():  # the client itself migrates an empty store
+        try:
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            return client, _experiment(client, (db.parent / "mlartifacts").as_uri() if db else None)
+        except InputError: raise
+        except Exception as e: raise InputError(f"The run store {uri} cannot be opened ({_first_line(e)}): check MLFLOW_TRACKING_URI.") from None
+
+def _first_line(e): return str(e).strip().partition("\n")[0][:200] or type(e).__name__
 
 # %% ../nbs/05_manager.ipynb #67fd0553
 KEY = "mlp_bench.key"
@@ -546,7 +576,7 @@ def _train(config, dataset, key, progress):
     client.set_tag(run_id, KEY, key)
     return Run(run_id, key, False, config, metrics, folds, oof, curve)
 
-# %% ../nbs/05_manager.ipynb #a5254e71
+# %% ../nbs/05_manager.ipynb #c45db484
 def run(
     config: Config,  # what to train and how to judge it
     force: bool = False,  # train even if the store has it
@@ -558,7 +588,7 @@ def run(
     if config.backend == "keras": need("tensorflow", "keras", "to train with Keras")
     need("mlflow", "track", "to record runs")
     dataset = dataset or load(config.data, config.target, config.positive)
-    splits(config.plan, dataset)
+    folds_of(config, dataset)
     k = config.key(dataset)
     result = (not force and find(k)) or _train(config, dataset, k, progress)
     if progress: progress(1.0, f"{config.backend}: {'found in the store' if result.cached else 'done'}")
@@ -589,7 +619,7 @@ def runs() -> pd.DataFrame:  # one row per run: run_id, started, dataset, key, s
     columns = ["run_id", "started", "dataset", "key", *(f.name for f in fields(Config)), *METRICS]
     return pd.DataFrame([_row(r) for r in found]) if found else pd.DataFrame(columns=columns)
 
-# %% ../nbs/05_manager.ipynb #0833a3c6
+# %% ../nbs/05_manager.ipynb #06e1436b
 def _our_run(client, experiment, run_id):
     from mlflow.exceptions import MlflowException
     try: r = client.get_run(run_id)
@@ -602,6 +632,7 @@ def load_model(
     run_id: str,  # from `runs` or `rank`
 ) -> Model:  # with `predict(frame)`
     "The model that a run kept: fitted on all rows, raw columns in, `p` and `label` out"
+    if not _store_exists(): raise InputError(f"There are no runs yet in {tracking_uri()}: `mlp_bench run` makes the first.")
     client, experiment = connect()
     if KEY not in _our_run(client, experiment, run_id).data.tags:
         raise InputError(f"Run {run_id!r} was not finished and has no model: train it again.")
@@ -609,7 +640,7 @@ def load_model(
     found = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", tracking_uri=tracking_uri())
     return read_model(next(Path(found).glob("artifacts/model")))
 
-# %% ../nbs/05_manager.ipynb #0e744bcc
+# %% ../nbs/05_manager.ipynb #3b9333e5
 def _alive(process):
     host, _, pid = (process or "").rpartition(":")
     if host != socket.gethostname() or not pid.isdigit(): return True  # cannot know: leave it alone
@@ -619,17 +650,18 @@ def _alive(process):
     return True
 
 def _is_broken(r):
-    if r.info.status == "RUNNING": return not _alive(r.data.tags.get("mlp_bench.process"))
-    return KEY not in r.data.tags
+    if KEY in r.data.tags: return False
+    return r.info.status in ("FAILED", "KILLED") or not _alive(r.data.tags.get("mlp_bench.process"))  # else it may still be writing
 
-# %% ../nbs/05_manager.ipynb #ecb3a956
+# %% ../nbs/05_manager.ipynb #f769cc32
 def purgeable(
     run_ids: list = (),  # these runs
     broken: bool = False,  # what crashes and failures left
     all: bool = False,  # every run of the experiment
 ) -> list:  # of MLflow runs
     "The runs that `purge` would delete"
-    if not _store_exists(): return []
+    if not _store_exists() and not run_ids: return []
+    if not _store_exists(): raise InputError(f"There are no runs in {tracking_uri()}, so none of these either: {', '.join(run_ids)}.")
     client, experiment = connect()
     named = [_our_run(client, experiment, r) for r in run_ids]
     rest = [r for r in _pages(client, experiment) if all or (broken and _is_broken(r))] if all or broken else []

@@ -1,4 +1,7 @@
 """The cache: the same configuration is never trained twice, and a changed one always is."""
+import socket
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -59,9 +62,14 @@ def test_force_trains_again_and_gives_the_same_numbers(store, trainings):
 
 def test_a_run_without_its_key_does_not_count(store, trainings):
     run_id = run(SMALL).run_id
-    manager.connect()[0].delete_tag(run_id, manager.KEY)
+    client, _ = manager.connect()
+    client.delete_tag(run_id, manager.KEY)
     assert not run(SMALL).cached and len(trainings) == 2
     assert run_id not in set(runs().run_id)
+    assert purge(broken=True) == [], "its process is alive, so it may be about to write the key"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    client.set_tag(run_id, "mlp_bench.process", f"{socket.gethostname()}:{gone.pid}")
     assert purge(broken=True) == [run_id]
     assert run(SMALL).cached
 
@@ -80,3 +88,16 @@ def test_a_failed_run_leaves_no_result(store):
     with pytest.raises(ValueError, match="learning_rate"): run(wild)
     assert runs().empty
     assert [r.info.status for r in manager.purgeable(broken=True)] == ["FAILED"]
+
+
+def test_processes_that_start_together_on_an_empty_store_all_succeed(store):
+    code = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
+    together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(4)]
+    errors = [p.communicate()[1].decode() for p in together]
+    assert [p.returncode for p in together] == [0] * 4, errors
+    assert sorted(runs().seed) == [0, 1, 2, 3]
+
+
+def test_numpy_numbers_make_the_same_configuration():
+    import numpy as np
+    assert Config(epochs=np.int64(5), dropout=np.float64(0.1)).key(load("heart")) == Config(epochs=5, dropout=0.1).key(load("heart"))

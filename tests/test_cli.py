@@ -169,6 +169,10 @@ MISTAKES = {
     "batch of nothing": (lambda: ["--batch-size", "0"], "batch_size"),
     "layers": (lambda: ["--hidden-layer-sizes", "0,4"], "hidden_layer_sizes"),
     "layers as words": (lambda: ["--hidden-layer-sizes", "big"], "big"),
+    "early stopping on a handful": (lambda: [table("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(12))), "--target", "y", "--plan", "cv:2", "--early-stopping"], "validation_fraction"),
+    "holdout of four": (lambda: [table("a,y\n1,0\n2,0\n3,0\n4,1\n"), "--target", "y", "--plan", "holdout"], "holdout"),
+    "holdout of two": (lambda: [table("a,y\n1,0\n2,1\n"), "--target", "y", "--plan", "holdout"], "rows"),
+    "results into a folder": (lambda: [os.mkdir("here") or "--json", "here"], "here"),
     "ensemble of none": (lambda: ["--ensemble", "0"], "ensemble"),
     "two ways to choose the weights": (lambda: ["--early-stopping", "--average-last", "0.5"], "average_last"),
     "results into a missing folder": (lambda: ["--backend", "numpy", "--plan", "cv:2", "--epochs", "1", "--json", "no/such/out.json"], "no/such/out.json"),
@@ -204,6 +208,47 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     done = subprocess.run([*drop, sys.executable, "-c", "from mlp_bench.cli import app; app()", "run", "--backend", "numpy", *QUICK], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 2 and str(tmp_path) in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["foo://bar", "http://[bad", "mysql://127.0.0.1:1/x", "sqlite:///", "./mlruns", "HTTP://127.0.0.1:9"])
+def test_a_store_that_cannot_be_opened_is_named(uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    done = CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK])
+    assert done.exit_code == 2 and len(done.stderr.strip().splitlines()) == 1 and not list(tmp_path.iterdir()), done.output
+
+
+def test_asking_an_empty_folder_creates_no_store(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    load("heart").X.to_csv("raw.csv", index=False)
+    for args, code in (["predict", "f" * 32, "raw.csv"], 2), (["purge", "--run", "f" * 32, "--yes"], 2), (["purge", "--all", "--yes"], 0), (["rank"], 0):
+        assert CliRunner().invoke(app, args).exit_code == code
+    assert os.listdir() == ["raw.csv"]
+
+
+def test_a_row_is_predicted_the_same_in_any_company(store):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"zip": rng.choice(["007", "012", "A1"], 200), "ok": rng.choice(["TRUE", "FALSE", "maybe"], 200), "x": rng.normal(size=200)})
+    frame.assign(y=(frame.zip == "007").astype(int)).to_csv("zips.csv", index=False)
+    assert CliRunner().invoke(app, ["run", "zips.csv", "--target", "y", "--backend", "numpy", "--plan", "cv:2", "--json", "out.json"]).exit_code == 0
+    Path("alone.csv").write_text("zip,ok,x\n007,TRUE,0\n")
+    Path("company.csv").write_text("zip,ok,x\n007,TRUE,0\nA1,maybe,1\n")
+    alone, company = (pd.read_csv(__import__("io").StringIO(CliRunner().invoke(app, ["predict", results()["runs"][0]["run_id"], f]).stdout)) for f in ("alone.csv", "company.csv"))
+    assert np.isclose(alone.p[0], company.p[0], atol=1e-12) and alone.p[0] > 0.5
+
+
+def test_predictions_go_through_a_pipe_and_a_link_stays_a_link(store):
+    CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK, "--json", "out.json"])
+    run_id = results()["runs"][0]["run_id"]
+    load("heart").X.head(2).to_csv("raw.csv", index=False)
+    os.mkfifo("pipe")
+    reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True)
+    assert CliRunner().invoke(app, ["predict", run_id, "raw.csv", "--out", "pipe"]).exit_code == 0
+    assert reader.communicate(timeout=30)[0].startswith("p,label")
+    Path("link.csv").symlink_to("real.csv")
+    assert CliRunner().invoke(app, ["predict", run_id, "raw.csv", "--out", "link.csv"]).exit_code == 0
+    assert Path("link.csv").is_symlink() and Path("real.csv").read_text().startswith("p,label")
 
 
 def test_predicting_names_what_is_missing(store):

@@ -13,11 +13,11 @@ NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_runs(name, request):
+def test_notebook_runs(name, request, tmp_path):
     flags = ["--flags", "slow"] if request.config.getoption("--slow") else []
     code = "from nbdev.test import nbdev_test; nbdev_test()"
     done = subprocess.run([sys.executable, "-c", code, "--path", f"nbs/{name}", "--n_workers", "0", *flags],
-                          cwd=ROOT, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg"})
+                          cwd=ROOT, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"})
     assert done.returncode == 0 and "Success." in done.stdout, (done.stdout + done.stderr)[-4000:]
 
 

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'PLANS', 'NEXT', 'BASELINES', 'clear_errors', 'run', 'rank', 'predict', 'purge', 'dashboard']
 
-# %% ../nbs/07_cli.ipynb #a97bb821
+# %% ../nbs/07_cli.ipynb #0c34ffe6
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -113,7 +112,7 @@ def _headline(dataset, runs):
     return (f"{dataset.name}: {len(X)} rows, {X.shape[1]} columns; predicts {dataset.target} = {dataset.classes[1]} "
             f"(against {dataset.classes[0]}); {judged}; mean [95 % confidence interval].")
 
-# %% ../nbs/07_cli.ipynb #3fcbc73e
+# %% ../nbs/07_cli.ipynb #d7cd4576
 NEXT = """Next:
   mlp_bench dashboard    look at it, train more
   mlp_bench rank         all stored runs, best first
@@ -128,7 +127,7 @@ def _print_report(dataset, runs):
     if any(r.cached for r in runs): console.print("* found in the store, not trained again (--force trains anew)")
     if len(nets) == 2: console.print(verdict(*nets))
     if dataset.target == "HeartDisease": console.print("A teaching example, not for clinical use.")
-    console.print(NEXT.format(run_id=runs[0].run_id))
+    console.print(NEXT.format(run_id=runs[0].run_id[:8]))
 
 # %% ../nbs/07_cli.ipynb #e2e11f61
 def _check_place(path):
@@ -205,7 +204,7 @@ def run(
         if json_file: _write(json_file, json.dumps(_as_json(dataset, runs), indent=1))
         _print_report(dataset, runs)
 
-# %% ../nbs/07_cli.ipynb #8212bcfd
+# %% ../nbs/07_cli.ipynb #721ca0a6
 @app.command()
 def rank(
     metric: Annotated[str, typer.Option(help="What to sort by: accuracy, roc_auc, log_loss, brier, ece, fit_seconds or predict_us_per_row.")] = "roc_auc",
@@ -215,27 +214,34 @@ def rank(
     "List the stored runs, best first."
     with clear_errors():
         from mlp_bench import compare
+        from mlp_bench.manager import tracking_uri
         if json_file: _check_place(json_file)
         found = compare.rank(metric, top)
         if json_file: _write(json_file, found.to_json(orient="records", indent=1, double_precision=15, date_format="iso"))
-        if not len(found): return print("No runs yet: mlp_bench run makes the first.")
+        if not len(found): return print(f"No runs yet in {tracking_uri()}: mlp_bench run makes the first.")
         _print_ranking(found)
 
-# %% ../nbs/07_cli.ipynb #14fab515
+# %% ../nbs/07_cli.ipynb #29986815
 def _print_ranking(found):
     from rich import box
     from rich.table import Table
-    shown = [c for c in found if c not in ("key", "predict_us_per_row", "started")]
-    table = Table(*(c.replace("_", " ") for c in shown), box=box.SIMPLE_HEAD)
-    for row in found[shown].itertuples(index=False): table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
-    _console(180).print(table)
+    from mlp_bench.compare import NAMES, TITLES, seconds
+    scores = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")]
+    settings = list(found)[list(found).index("backend") + 1:min(map(list(found).index, TITLES))]
+    table = Table("", "run", "model", "data", "plan", *settings, *(TITLES[m] for m in scores), "fit", box=box.SIMPLE_HEAD)
+    for _, group in found.groupby(["dataset", "plan"], sort=False):
+        for _, r in group.iterrows():
+            table.add_row(str(r["rank"]), r.run_id[:8], NAMES[r.backend], r.dataset, r.plan.removesuffix("@2026"),
+                          *(str(r[s]) for s in settings), *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
+        table.add_section()
+    _console(150).print(table)
 
-# %% ../nbs/07_cli.ipynb #061cd6c9
+# %% ../nbs/07_cli.ipynb #715aa95c
 def _text_columns(model): return [c for c, kind in model.columns.items() if kind == "categorical"]
 
 @app.command()
 def predict(
-    run_id: Annotated[str, typer.Argument(help="A run of mlp_bench rank.")],
+    run_id: Annotated[str, typer.Argument(help="A run of mlp_bench rank; its first digits are enough.")],
     file: Annotated[str, typer.Argument(help="CSV or Parquet with the columns that the model was trained on.")],
     out: Annotated[Optional[str], typer.Option(help="Write here instead of to the screen.")] = None,
 ):
@@ -275,15 +281,24 @@ def purge(
         gone = manager.purge([r.info.run_id for r in doomed])  # those that were shown, and no others
         print(f"Deleted {len(gone)} run(s)." if gone else "Nothing to delete.")
 
-# %% ../nbs/07_cli.ipynb #d855fb78
+# %% ../nbs/07_cli.ipynb #beb02262
+def _check_port(port, host):
+    import socket
+    from mlp_bench.data import InputError
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try: s.bind((host, port))
+        except OSError as e: raise InputError(f"Port {port} of {host} cannot be used ({e.strerror}; another dashboard?): choose one with --port.") from None
+
 @app.command()
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8866,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ):
-    "Open the dashboard in a browser: train, rank, compare, clean up."
+    "Serve the dashboard: train, rank, compare, clean up in a browser."
     with clear_errors():
         from mlp_bench.compare import serve_command, serve_environment
         command = serve_command(port, host)
+        _check_port(port, host)
         print(f"The dashboard will be at http://{host}:{port} in a moment; Ctrl-C ends it.", flush=True)
-        raise typer.Exit(subprocess.run(command, env=serve_environment()).returncode)
+        os.execve(command[0], command, serve_environment())  # become the server, so that signals reach it

@@ -355,14 +355,14 @@ class _Callable(ModuleType):
 
 if __name__ == "mlp_bench.compare": sys.modules[__name__].__class__ = _Callable
 
-# %% ../nbs/06_compare.ipynb #10c6e8c9
+# %% ../nbs/06_compare.ipynb #01104df6
 def _main_inputs(w):
     d = Config()
     return {
         "data": (w.Combobox(value="heart", options=["heart"]), "Data", "heart, or the path of a CSV or Parquet file"),
         "target": (w.Text(placeholder="known for heart"), "Target column", "two labels; the column to predict"),
         "backend": (w.Dropdown(options={"NumPy": ("numpy",), "Keras": ("keras",), "Both": ("numpy", "keras"), "Logistic regression": ("logistic",)}), "Model", "Keras loads TensorFlow first"),
-        "plan": (w.Combobox(value="cv:5x1", options=["cv:5x1", "cv:10x1", "cv:10x5", "holdout"]), "Plan", "cv:folds×repeats, or holdout"),
+        "plan": (w.Combobox(value="cv:10x1", options=["cv:10x1", "cv:5x1", "cv:10x5", "holdout"]), "Plan", "cv:folds×repeats, or holdout"),
         "hidden_layer_sizes": (w.Text(value="32, 16"), "Hidden layers", "units, from input to output"),
         "epochs": (w.BoundedIntText(d.epochs, min=1, max=5000), "Epochs", "passes over the rows, 1 to 5000"),
         "learning_rate": (w.BoundedFloatText(d.learning_rate, min=1e-6, max=10, step=1e-4), "Learning rate", "step size, up to 10"),
@@ -605,7 +605,7 @@ def dashboard():  # an ipywidgets box: the last line of a JupyterLab cell, or a 
     app.page.app = app
     return app.page
 
-# %% ../nbs/06_compare.ipynb #9b2ceb7c
+# %% ../nbs/06_compare.ipynb #fa968dc6
 def _app(): return files("mlp_bench") / "app"
 
 def serve_command(
@@ -613,7 +613,7 @@ def serve_command(
     host: str = "127.0.0.1",  # this machine only, unless told otherwise
 ) -> list:  # of str, for `subprocess`
     "The command that serves the dashboard; run it with `serve_environment()`"
-    need("voila", "dashboard", "to serve the dashboard")
+    for package in ("voila", "ipykernel", "ipywidgets"): need(package, "dashboard", "to serve the dashboard")
     return [sys.executable, "-m", "voila", str(_app() / "06_compare.ipynb"), f"--port={port}", f"--Voila.ip={host}", "--no-browser",
             f"--Voila.config_file_paths=['{_app()}']", "--template=mlpbench", "--preheat_kernel=True"]
 

@@ -619,25 +619,30 @@ def runs() -> pd.DataFrame:  # one row per run: run_id, started, dataset, key, s
     columns = ["run_id", "started", "dataset", "key", *(f.name for f in fields(Config)), *METRICS]
     return pd.DataFrame([_row(r) for r in found]) if found else pd.DataFrame(columns=columns)
 
-# %% ../nbs/05_manager.ipynb #06e1436b
+# %% ../nbs/05_manager.ipynb #26304015
+def _full_id(client, experiment, run_id):
+    found = [r.info.run_id for r in _pages(client, experiment) if r.info.run_id.startswith(run_id)] if 4 <= len(run_id) < 32 else []
+    if len(found) > 1: raise InputError(f"{run_id!r} stands for {len(found)} runs: give more of its digits.")
+    return found[0] if found else run_id
+
 def _our_run(client, experiment, run_id):
     from mlflow.exceptions import MlflowException
-    try: r = client.get_run(run_id)
+    try: r = client.get_run(run_id := _full_id(client, experiment, run_id))
     except MlflowException: r = None
     if r is None or r.info.experiment_id != experiment or r.info.lifecycle_stage != "active":
         raise InputError(f"The store {tracking_uri()} has no mlp_bench run {run_id!r}: `mlp_bench rank` lists those it has.")
     return r
 
 def load_model(
-    run_id: str,  # from `runs` or `rank`
+    run_id: str,  # from `runs` or `rank`; its first digits are enough
 ) -> Model:  # with `predict(frame)`
     "The model that a run kept: fitted on all rows, raw columns in, `p` and `label` out"
     if not _store_exists(): raise InputError(f"There are no runs yet in {tracking_uri()}: `mlp_bench run` makes the first.")
     client, experiment = connect()
-    if KEY not in _our_run(client, experiment, run_id).data.tags:
-        raise InputError(f"Run {run_id!r} was not finished and has no model: train it again.")
+    r = _our_run(client, experiment, run_id)
+    if KEY not in r.data.tags: raise InputError(f"Run {run_id!r} was not finished and has no model: train it again.")
     import mlflow
-    found = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", tracking_uri=tracking_uri())
+    found = mlflow.artifacts.download_artifacts(f"runs:/{r.info.run_id}/model", tracking_uri=tracking_uri())
     return read_model(next(Path(found).glob("artifacts/model")))
 
 # %% ../nbs/05_manager.ipynb #3b9333e5

@@ -14,11 +14,11 @@ NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name, request, tmp_path):
-    flags = ["--flags", "slow"] if request.config.getoption("--slow") else []
-    code = "from nbdev.test import nbdev_test; nbdev_test()"
-    done = subprocess.run([sys.executable, "-c", code, "--path", f"nbs/{name}", "--n_workers", "0", *flags],
-                          cwd=ROOT, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"})
-    assert done.returncode == 0 and "Success." in done.stdout, (done.stdout + done.stderr)[-4000:]
+    skip = [] if request.config.getoption("--slow") else ["slow"]
+    code = f"import sys, pathlib, nbdev.test as t; sys.exit(not t.test_nb(pathlib.Path('nbs/{name}').absolute(), {skip}, basepath='{ROOT}')[0])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "MPLBACKEND": "agg", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"})
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 
 def without_paths(path):

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parents[1]
 PROC = ROOT / "_proc"
 NOTE = "<!-- Made from nbs/index.ipynb by `python .ci/docs.py --readme`; edit the notebook. -->\n"
+QUIET = " 2>/dev/null | cat"  # keeps the progress bar out of a stored output, and out of the page
 NUMBER = re.compile(r"^\d+[a-z]*_")
 LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#|/)([^)\s\"]+)")
 
@@ -51,7 +52,7 @@ def cell_markdown(cell):
     if cell["cell_type"] == "markdown": return LINK.sub(from_root, source).strip()
     directives, code = split_directives(source)
     if cell["cell_type"] != "code" or "hide" in directives or not code: return ""
-    lang, code = ("sh", code[1:]) if code.startswith("!") else ("python", code)
+    lang, code = ("sh", code[1:].removesuffix(QUIET)) if code.startswith("!") else ("python", code)
     return "\n\n".join([f"```{lang}\n{code}\n```", *results(cell["outputs"])])
 
 

@@ -99,12 +99,13 @@ def _table(runs):
                       seconds(r.metrics["fit_seconds"]) + "\na fit", _speed(r.metrics["fit_seconds"], keras))
     return table
 
-# %% ../nbs/07_cli.ipynb #803d93f5
+# %% ../nbs/07_cli.ipynb #90e651da
 PLANS = {"holdout": "one 60/16/24 split", "groups": "leave one group out"}
 
 def _console(width):  # in a pipe there is no terminal to ask for its width
     from rich.console import Console
-    return Console(width=None if sys.stdout.isatty() else width, highlight=False, markup=False, force_jupyter=False)
+    tty = sys.stdout.isatty()
+    return Console(width=None if tty else width, force_terminal=tty, highlight=False, markup=False, force_jupyter=False)
 
 def _headline(dataset, runs):
     plan, X = runs[0].config.plan, dataset.X

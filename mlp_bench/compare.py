@@ -43,7 +43,7 @@ def ci95(
     half = student_t.ppf(0.975, len(x) - 1) * np.sqrt((1 / len(x) + n_test / n_train) * x.var(ddof=1))
     return float(x.mean() - half), float(x.mean() + half)
 
-# %% ../nbs/06_compare.ipynb #6e974a9f
+# %% ../nbs/06_compare.ipynb #45d1e976
 NAMES = {"numpy": "NumPy", "keras": "Keras", "majority": "Majority class", "logistic": "Logistic regression",
          "sklearn_mlp": "scikit-learn MLP", "hist_gb": "Gradient boosting"}
 
@@ -55,7 +55,7 @@ def labels(
     runs: list,  # of `Run`
 ) -> list:  # of str, one per run
     "Short names that tell the runs apart: the backend, and the settings that differ"
-    shown = [f.name for f in fields(Config) if f.name not in ("backend", "data") and len({getattr(r.config, f.name) for r in runs}) > 1]
+    shown = [f.name for f in fields(Config) if f.name not in ("backend", "data", "target", "positive") and len({getattr(r.config, f.name) for r in runs}) > 1]
     differ = [", ".join(f"{_named(n)} {_plain(getattr(r.config, n))}" for n in shown) for r in runs]
     names = [NAMES.get(r.config.backend, r.config.backend) + (f" ({d})" if d else "") for r, d in zip(runs, differ)]
     return [f"{n} {r.run_id[:8]}" if names.count(n) > 1 else n for n, r in zip(names, runs)]
@@ -326,9 +326,28 @@ def _run_all(configs, report):
         done.append(run(c, progress=lambda share, text: report((i + share) / len(configs), text)))
     return done
 
-# %% ../nbs/06_compare.ipynb #ae6cd818
+# %% ../nbs/06_compare.ipynb #f1c70429
 GRID = "<style>.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:16px}.figures figure{margin:0}.figures svg{width:100%;height:auto}.figures figcaption{font-size:.85em;opacity:.75}</style>"
 
+def _in_notebook():
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
+
+def _measured(configs, report):
+    done = _run_all(configs, report)
+    return Comparison(done, table(done), verdict(*done) if len(done) == 2 else "")
+
+def _print(told): print(pretty(told.table).T.to_string(), told.verdict, CAUTION, sep="\n")
+
+def _display(configs, progress):
+    from IPython.display import HTML, display
+    handle = display(HTML(bar(0, "Starting")), display_id=True) if progress else None
+    told = _measured(configs, lambda share, text: handle and handle.update(HTML(bar(share, text))))
+    if handle: handle.update(HTML(bar(1, "Done.")))
+    display(pretty(told.table).T, HTML(f"{GRID}<p><b>{escape(told.verdict)}</b></p>{figures_html(told.runs)}<p>{CAUTION}</p>"))
+    return told
+
+# %% ../nbs/06_compare.ipynb #42b43143
 def compare(
     source: str = "heart",  # `heart`, `kaggle:owner/slug`, or the path of a CSV or Parquet file
     target: str | None = None,  # the column to predict
@@ -339,14 +358,10 @@ def compare(
     **settings,  # any other field of `Config`
 ) -> Comparison:  # with `runs`, `table`, `verdict`
     "Train the same network with each backend, and show table, verdict and figures"
-    need("IPython", "dashboard", "to show a comparison")
-    from IPython.display import HTML, display
     configs = [_config(data=source, target=target, positive=positive, plan=plan, backend=b, **settings) for b in backends]
-    handle = display(HTML(bar(0, "Starting")), display_id=True) if progress else None
-    done = _run_all(configs, lambda share, text: handle and handle.update(HTML(bar(share, text))))
-    if handle: handle.update(HTML(bar(1, "Done.")))
-    told = Comparison(done, table(done), verdict(*done) if len(done) == 2 else "")
-    display(pretty(told.table).T, HTML(f"{GRID}<p><b>{escape(told.verdict)}</b></p>{figures_html(done)}<p>{CAUTION}</p>"))
+    if _in_notebook(): return _display(configs, progress)
+    told = _measured(configs, lambda share, text: None)
+    _print(told)
     return told
 
 # %% ../nbs/06_compare.ipynb #28b44162

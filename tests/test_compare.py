@@ -108,7 +108,7 @@ def test_figures_draw_themselves_in_the_page_s_colour_with_a_text_alternative(na
 
 
 def test_names_with_dollars_backslashes_and_tags_are_drawn_as_they_are():
-    html = compare.figures_html([a_run(0, target=r'a$b\1<"script">'), a_run(1, target="c$")])
+    html = compare.figures_html([a_run(0, recipe=r'a$b\1<"script">'), a_run(1, recipe="c$")])
     assert "<script" not in html and html.count("<svg ") == 5 and "a$b" in html
 
 

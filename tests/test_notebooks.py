@@ -16,8 +16,9 @@ NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 def test_notebook_runs(name, request, tmp_path):
     skip = [] if request.config.getoption("--slow") else ["slow"]
     code = f"import sys, pathlib, nbdev.test as t; sys.exit(not t.test_nb(pathlib.Path('nbs/{name}').absolute(), {skip}, basepath='{ROOT}')[0])"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # cells call mlp_bench itself
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "MPLBACKEND": "agg", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"})
+                          env={**os.environ, "PATH": path, "MPLBACKEND": "agg", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 

@@ -9,7 +9,7 @@ __all__ = ['NAMES', 'TITLES', 'LOWER', 'SHOWN', 'INK', 'COLOURS', 'DASHES', 'CAU
            'Comparison', 'compare', 'layers', 'config_of', 'ranking_html', 'doomed_html', 'dashboard', 'serve_command',
            'serve_environment']
 
-# %% ../nbs/06_compare.ipynb #8d293d6f
+# %% ../nbs/06_compare.ipynb #30828d66
 import io
 import os
 import re
@@ -28,7 +28,7 @@ from scipy.stats import t as student_t
 from sklearn.metrics import roc_curve
 
 from .data import InputError, need
-from .manager import METRICS, Config, Run, find, parse_plan, purge, purgeable, run, runs, tracking_uri
+from .manager import METRICS, Config, Run, _sqlite_path, find, parse_plan, purge, purgeable, run, runs, tracking_uri
 
 # %% ../nbs/06_compare.ipynb #06b5f609
 def ci95(
@@ -543,12 +543,11 @@ def _delete(app):
     _refresh(app)
     _say(app, f"Deleted {len(gone)} run{'s' if len(gone) != 1 else ''}, with models and figures.")
 
-# %% ../nbs/06_compare.ipynb #34a80a0e
+# %% ../nbs/06_compare.ipynb #c34d4708
 def _stamp():
-    uri = tracking_uri()
-    path = uri.removeprefix("sqlite:///")
-    if not uri.startswith("sqlite:///"): return int(time.time()) // 30
-    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+    db = _sqlite_path(tracking_uri())
+    if db is None: return int(time.time()) // 30
+    return db.stat().st_mtime_ns if db.exists() else None
 
 def _look(app):
     if not app.busy and app.stamp != _stamp(): _safely(app, _refresh)

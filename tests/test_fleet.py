@@ -1,0 +1,264 @@
+"""A fleet trains many networks at once, and each as if it were alone."""
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from sklearn.datasets import make_classification
+
+from mlp_bench import numpy_mlp
+from mlp_bench.numpy_mlp import (ACTIVATIONS, OPTIMIZERS, DivergenceError, Fleet, NumpyMLPClassifier, TextbookMLP, blocks_of, fast_kept,
+                                 fit_fleet, train)
+
+X, y = make_classification(150, 7, n_informative=4, flip_y=0.1, random_state=3)
+WEIGHTS = np.random.default_rng(0).random(150) + 0.5
+OWN = [dict(learning_rate=1e-3, dropout=0.0), dict(learning_rate=3e-3, dropout=0.2, weight_decay=0.1, l2=1e-2),
+       dict(learning_rate=1e-2, dropout=0.5, l2=1e-3, label_smoothing=0.2)]
+
+
+def rows(dtype, member=0):
+    order = np.random.default_rng(member).permutation(150)[:140]
+    return tuple(a[order].astype(dtype) for a in (X, y[:, None], WEIGHTS[:, None]))
+
+
+def nets(dtype="float64", hidden=(12, 5), **shared):
+    return [TextbookMLP([7, *hidden, 1], dtype=dtype, seed=seed, **(own | shared)) for seed, own in enumerate(OWN)]
+
+
+def gap(epochs=8, batch_size=32, dtype="float64", **options):
+    by_hand, members, tables = nets(dtype, **options), nets(dtype, **options), [rows(dtype, k) for k in range(3)]
+    curves = [train(net, *table, epochs=epochs, batch_size=batch_size)[0] for net, table in zip(by_hand, tables)]
+    for curve, (other, _) in zip(curves, Fleet(members, batch_size).train(tables, epochs)): np.testing.assert_allclose(curve, other, rtol=1e-5)
+    return max(np.abs(a.theta - b.theta).max() for a, b in zip(by_hand, members))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimiser_gives_the_textbooks_weights(optimizer): assert gap(optimizer=optimizer) <= 1e-12
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_gives_the_textbooks_weights(activation): assert gap(activation=activation) <= 1e-12
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 140, 1000])
+def test_every_batch_size_gives_the_textbooks_weights(batch_size): assert gap(epochs=3, batch_size=batch_size) <= 1e-12
+
+
+@pytest.mark.parametrize("hidden", [(), (9,), (5, 6, 7, 8)])
+def test_every_depth_gives_the_textbooks_weights(hidden): assert gap(hidden=hidden) <= 1e-12
+
+
+def test_keras_dropout_gives_the_textbooks_weights(): assert gap(rng="keras", epochs=3) <= 1e-12
+
+
+def test_single_precision_follows_the_textbook_for_a_while(): assert gap(dtype="float32", epochs=20) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_member_has_the_same_bits_as_alone(dtype):
+    alone, together, tables = nets(dtype), nets(dtype), [rows(dtype, k) for k in range(3)]
+    for net, table in zip(alone, tables): Fleet([net]).train([table], 20)
+    Fleet(together).train(tables, 20)
+    for a, b in zip(alone, together): assert np.array_equal(a.theta, b.theta)
+
+
+def test_tables_longer_than_a_chunk_give_the_textbooks_weights():
+    Xl, yl = make_classification(5000, 7, random_state=0)
+    table = Xl, yl[:, None].astype(float), np.ones((5000, 1))
+    by_hand, member = (TextbookMLP([7, 8, 1], dropout=0.2, dtype="float64", seed=4) for _ in range(2))
+    train(by_hand, *table, epochs=2)
+    Fleet([member]).train([table], 2)
+    np.testing.assert_allclose(by_hand.theta, member.theta, atol=1e-12)
+
+
+def test_averaging_gives_the_textbooks_weights():
+    by_hand, members, tables = nets(), nets(), [rows("float64", k) for k in range(3)]
+    for net, table in zip(by_hand, tables): train(net, *table, epochs=6, average_last=0.5)
+    Fleet(members).train(tables, 6, average_last=0.5)
+    for a, b in zip(by_hand, members): np.testing.assert_allclose(a.theta, b.theta, atol=1e-12)
+
+
+def test_each_member_stops_early_at_its_own_best_epoch():
+    by_hand, members, tables, check = nets(), nets(), [rows("float64", k) for k in range(3)], rows("float64", 9)
+    alone = [train(net, *table, epochs=60, validation=check, patience=3) for net, table in zip(by_hand, tables)]
+    together = Fleet(members).train(tables, 60, validation=[check] * 3, patience=3)
+    assert len({len(curve) for curve, _ in alone}) > 1  # they stop at different times
+    for (curve, checks), (other, others) in zip(alone, together):
+        np.testing.assert_allclose(curve, other, rtol=1e-9)
+        np.testing.assert_allclose(checks, others, rtol=1e-9)
+    for a, b in zip(by_hand, members): np.testing.assert_allclose(a.theta, b.theta, atol=1e-12)
+
+
+def test_divergence_of_one_member_names_its_learning_rate_and_step():
+    wild = [TextbookMLP([7, 4, 1], activation="identity", optimizer="sgd", learning_rate=lr, seed=0) for lr in (1e-3, 1e25)]
+    with pytest.raises(DivergenceError, match=r"step [1-9] with learning_rate=1e\+25"): Fleet(wild).train([rows("float32")] * 2, 5)
+
+
+def test_divergence_is_named_at_the_textbooks_step():
+    messages = []
+    for work in (lambda net: train(net, *rows("float32"), epochs=5), lambda net: Fleet([net]).train([rows("float32")], 5)):
+        with pytest.raises(DivergenceError) as error: work(TextbookMLP([7, 4, 1], activation="identity", optimizer="sgd", learning_rate=1e12, seed=0))
+        messages.append(str(error.value).partition("at step")[2])
+    assert messages[0] == messages[1]
+
+
+def test_a_member_that_stopped_cannot_diverge_any_more(monkeypatch):
+    members, check = nets(learning_rate=1e-3), rows("float64", 9)
+    fleet = Fleet(members)
+    losses = fleet.losses
+    def spoiled(size):  # after its third epoch the first member's loss is no number
+        found = losses(size)
+        if fleet.steps >= 3 * 5: found[0] = np.nan
+        return found
+    monkeypatch.setattr(fleet, "losses", spoiled)
+    monkeypatch.setattr(members[0], "loss", lambda *a: float(fleet.steps))  # never improves on the first epoch
+    curves = fleet.train([rows("float64", k) for k in range(3)], 8, validation=[check] * 3, patience=2)
+    assert len(curves[0][0]) == 3 and len(curves[1][0]) == 8
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.05, 0.2, 0.5, 0.9])
+def test_units_are_dropped_at_the_rate_asked_for(rate):
+    kept = fast_kept(7, rate, [32, 16], "float32")(32, 1024)
+    assert abs((~kept).mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / kept.size)
+
+
+def test_dropout_does_not_depend_on_how_many_steps_are_drawn_at_once():
+    one, many = fast_kept(1, 0.2, [5, 3], "float32"), fast_kept(1, 0.2, [5, 3], "float32")
+    assert np.array_equal(np.concatenate([one(13) for _ in range(1500)]), np.concatenate([many(13, 700), many(13, 800)]))
+
+
+def estimators(**options):
+    return [NumpyMLPClassifier(epochs=5, random_state=k, learning_rate=1e-3 * (k + 1), **options) for k in range(5)]
+
+
+def tables(): return [(X[:n], y[:n]) for n in (120, 100, 120, 100, 150)]
+
+
+def same(many, few): return all(np.array_equal(a, b) for net, other in zip(many, few) for a, b in zip(net.coefs_, other.coefs_))
+
+
+@pytest.mark.parametrize("options", [dict(), dict(ensemble=3), dict(early_stopping=True, patience=2), dict(average_last=0.5), dict(class_weight="balanced")],
+                         ids=lambda o: next(iter(o), "plain"))
+def test_fitting_together_equals_fitting_one_by_one(options):
+    together = fit_fleet(estimators(**options), tables())
+    alone = [net.fit(*table) for net, table in zip(estimators(**options), tables())]
+    assert same(together, alone)
+    for a, b in zip(together, alone):
+        np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-6)
+        assert a.n_iter_ == b.n_iter_ and np.array_equal(a.predict_proba(X), b.predict_proba(X))
+
+
+def test_sample_weights_reach_the_fleet():
+    weighted = fit_fleet([NumpyMLPClassifier(epochs=3, random_state=0)], [(X, y, WEIGHTS)])
+    assert same(weighted, [NumpyMLPClassifier(epochs=3, random_state=0).fit(X, y, WEIGHTS)])
+
+
+def test_blocks_hold_only_networks_that_can_keep_step():
+    mixed = [*estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
+    data = [*tables(), tables()[0], tables()[0]]
+    tasks = [(net, *net._prepare(*table)[:3], 0) for net, table in zip(mixed, data)]
+    assert sorted(blocks_of(tasks, 32)) == [[0, 2], [1, 3], [4], [5], [6]]
+    assert sorted(blocks_of(tasks, 1)) == [[0], [1], [2], [3], [4], [5], [6]]
+
+
+def test_progress_rises_to_one():
+    seen = []
+    fit_fleet(estimators(), tables(), progress=seen.append)
+    assert seen == sorted(seen) and seen[-1] == 1
+
+
+def test_two_processes_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    assert same(fit_fleet(estimators(ensemble=9), tables(), n_jobs=2), fit_fleet(estimators(ensemble=9), tables()))
+
+
+def test_an_error_in_one_block_ends_the_training(monkeypatch):
+    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    wild = [*estimators(), NumpyMLPClassifier(epochs=5, optimizer="sgd", activation="identity", learning_rate=1e25)]
+    with pytest.raises(DivergenceError, match="learning_rate"): fit_fleet(wild, [*tables(), tables()[0]], n_jobs=2)
+    assert not hasattr(wild[0], "coefs_")
+
+
+def children():
+    found = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout.splitlines()
+    return [int(line.split()[0]) for line in found if "popen_loky" in line]
+
+
+def test_a_killed_worker_is_an_error_and_not_a_hang(monkeypatch):
+    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    long = [NumpyMLPClassifier(epochs=3000, random_state=k) for k in range(64)]  # four blocks, some seconds each
+    before = set(children())
+    def kill():
+        while not (found := set(children()) - before): time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(found.pop(), signal.SIGKILL)
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(BrokenProcessPool): fit_fleet(long, [(X, y)] * 64, n_jobs=2)
+    assert not any(hasattr(net, "coefs_") for net in long)
+    assert same(fit_fleet(estimators(), tables(), n_jobs=2), fit_fleet(estimators(), tables()))  # the next training works
+
+
+def test_no_process_stays_behind_and_joblib_goes_on_working(monkeypatch):
+    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    before = set(children())
+    fit_fleet(estimators(), tables(), n_jobs=2)
+    assert set(children()) <= before
+    assert Parallel(n_jobs=2)(delayed(abs)(i) for i in (-1, -2)) == [1, 2]
+
+
+@pytest.mark.parametrize("rates", [(0.01, 0.2, 0.3), (0.7, 0.15, 0.95)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rates_of_others_do_not_change_a_members_bits(rates, dtype):
+    make = lambda: [TextbookMLP([7, 6, 5, 4, 1], dropout=rate, dtype=dtype, seed=1) for rate in rates]
+    alone, together, table = make(), make(), rows(dtype)
+    for net in alone: Fleet([net]).train([table], 5)
+    Fleet(together).train([table] * 3, 5)
+    for a, b in zip(alone, together): assert np.array_equal(a.theta, b.theta)
+
+
+def test_single_rows_as_batches_of_a_long_table():
+    Xl, yl = make_classification(1500, 7, random_state=0)
+    by_hand, member = (TextbookMLP([7, 3, 1], dropout=0.2, dtype="float64", seed=4) for _ in range(2))
+    table = Xl, yl[:, None].astype(float), np.ones((1500, 1))
+    train(by_hand, *table, epochs=3, batch_size=1)
+    Fleet([member], 1).train([table], 3)
+    np.testing.assert_allclose(by_hand.theta, member.theta, atol=1e-12)
+
+
+def test_a_batch_size_beyond_the_table_costs_no_memory():
+    net = NumpyMLPClassifier(batch_size=10**9, epochs=2, random_state=0).fit(X, y)
+    assert np.array_equal(net.coefs_[0], NumpyMLPClassifier(batch_size=150, epochs=2, random_state=0).fit(X, y).coefs_[0])
+
+
+def test_the_order_of_the_memory_does_not_matter():
+    nets = [NumpyMLPClassifier(epochs=3, random_state=0).fit(table, y) for table in (X, np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2])]
+    assert same(nets, [nets[0]] * 3)
+
+
+def test_tables_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError, match="all of one shape"): Fleet(nets()).train([rows("float64"), *[tuple(a[:50] for a in rows("float64"))] * 2], 1)
+    with pytest.raises(ValueError, match="each of them once"): fit_fleet([NumpyMLPClassifier()] * 2, tables()[:2])
+    with pytest.raises(ValueError, match="NumpyMLPClassifiers"): fit_fleet([object()], tables()[:1])
+    with pytest.raises(ValueError): fit_fleet(estimators(), tables()[:2])
+
+
+def test_a_generator_of_estimators_is_fitted():
+    assert same(fit_fleet((net for net in estimators()), tables()), fit_fleet(estimators(), tables()))
+
+
+@pytest.mark.slow
+def test_a_million_rows_need_at_most_half_as_much_memory_again():
+    code = ("import resource, numpy as np\nfrom mlp_bench.numpy_mlp import NumpyMLPClassifier\n"
+            "X = np.random.default_rng(0).standard_normal((1_000_000, 50), dtype='float32'); y = (X[:, 0] > 0).astype(int)\n"
+            "NumpyMLPClassifier(epochs=1).fit(X[:100], y[:100])\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "NumpyMLPClassifier(epochs=1, batch_size=256).fit(X, y)\n"
+            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / X.nbytes)")
+    extra = float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    assert extra <= 0.5  # of the size of the data

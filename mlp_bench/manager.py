@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['NETWORKS', 'NET_PARAMS', 'BACKENDS', 'FOLD_SEED', 'ALGORITHMS', 'LIBRARIES', 'SEEDED', 'METRICS', 'STORED_TYPES',
            'EXPERIMENT', 'MIGRATE', 'KEY', 'SERVE', 'Config', 'estimator', 'parse_plan', 'splits', 'check', 'folds_of',
-           'key', 'score', 'ece', 'fit_fold', 'evaluate', 'summarise', 'Model', 'final_model', 'save_model',
+           'key', 'score', 'ece', 'fit_all', 'evaluate', 'summarise', 'Model', 'final_model', 'save_model',
            'read_model', 'tracking_uri', 'connect', 'Run', 'find', 'run', 'runs', 'load_model', 'purgeable', 'purge']
 
-# %% ../nbs/05_manager.ipynb #c33922e0
+# %% ../nbs/05_manager.ipynb #1d16a227
 import hashlib
 import json
 import os
@@ -43,7 +43,7 @@ from threadpoolctl import threadpool_limits
 from .data import Dataset, InputError, is_numeric, load, need
 from .features import RECIPE_VERSIONS, TRUSTED, recipe
 from .keras_mlp import KerasMLPClassifier, import_keras
-from .numpy_mlp import NumpyMLPClassifier
+from .numpy_mlp import NumpyMLPClassifier, fit_fleet
 
 # %% ../nbs/05_manager.ipynb #6fe85dcc
 def _plain(value): return value.item() if hasattr(value, "item") else value  # a NumPy scalar as Python's own
@@ -182,8 +182,8 @@ def folds_of(
         for train, _ in parts: _room_to_validate(config, dataset.y[train])
     return parts
 
-# %% ../nbs/05_manager.ipynb #68bafc2a
-ALGORITHMS = {"numpy": 1, "keras": 1}  # raise when a change to our code changes numbers
+# %% ../nbs/05_manager.ipynb #613d74a7
+ALGORITHMS = {"numpy": 2, "keras": 1}  # raise when a change to our code changes numbers
 LIBRARIES = {"numpy": ["numpy"], "keras": ["keras", "tensorflow"]}  # what computes; scikit-learn preprocesses for all
 SEEDED = ("numpy", "keras", "sklearn_mlp", "hist_gb")
 
@@ -235,25 +235,27 @@ def ece(
     gap = np.bincount(b, p, bins) - np.bincount(b, y, bins)
     return float(np.abs(gap).sum() / len(p))
 
-# %% ../nbs/05_manager.ipynb #39315312
+# %% ../nbs/05_manager.ipynb #ec3e25f8
 def _timed(f, *args):
     start = time.perf_counter()
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1, "blas"):  # small matrices only lose by being shared out
         warnings.simplefilter("ignore", ConvergenceWarning)  # scikit-learn's MLP says so at its own default settings
         return f(*args), time.perf_counter() - start
 
-def fit_fold(
+def fit_all(
     config: Config,  # the settings
-    dataset: Dataset,  # the table
-    train: np.ndarray,  # row positions to learn from
-    test: np.ndarray,  # row positions to predict
-):  # model, probabilities of the test rows, seconds to fit, seconds to predict
-    "Fit on the training rows and predict the test rows"
-    prep = recipe(config.recipe)
-    X = prep.fit_transform(dataset.X.iloc[train], dataset.y[train])
-    model, fitting = _timed(estimator(config).fit, X, dataset.y[train])
-    p, predicting = _timed(model.predict_proba, prep.transform(dataset.X.iloc[test]))
-    return model, p[:, 1], fitting, predicting
+    tables: list,  # of (features, labels), one for each model
+    progress=None,  # called with the share done (0 … 1)
+):  # fitted models, and seconds per fit
+    "Fit one model on each table"
+    models, seconds, progress = [estimator(config) for _ in tables], [], progress or (lambda share: None)
+    if config.backend == "numpy":
+        _, together = _timed(fit_fleet, models, tables, -1, progress)
+        return models, [together / len(models)] * len(models)
+    for i, (model, table) in enumerate(zip(models, tables)):
+        progress(i / len(models))
+        seconds.append(_timed(model.fit, *table)[1])
+    return models, seconds
 
 # %% ../nbs/05_manager.ipynb #26963cff
 def _mean_curve(curves):
@@ -262,24 +264,33 @@ def _mean_curve(curves):
     for row, c in zip(padded, curves): row[: len(c)] = c
     return np.nanmean(padded, axis=0)
 
-# %% ../nbs/05_manager.ipynb #ae1af73d
+# %% ../nbs/05_manager.ipynb #b1ec17c3
+def _judge(config, dataset, parts, progress):  # yields fold facts, predictions and the loss curve of each part
+    preps = [recipe(config.recipe) for _ in parts]
+    tables = [(prep.fit_transform(dataset.X.iloc[train], dataset.y[train]), dataset.y[train]) for prep, (train, _) in zip(preps, parts)]
+    models, seconds = fit_all(config, tables, progress)
+    for model, fitting, prep, (train, test) in zip(models, seconds, preps, parts):
+        p, predicting = _timed(model.predict_proba, prep.transform(dataset.X.iloc[test]))
+        y, p = dataset.y[test], p[:, 1].astype(float)
+        facts = dict(n_train=len(train), n_test=len(test), **score(y, p), fit_seconds=fitting, predict_us_per_row=predicting / len(test) * 1e6)
+        yield facts, dict(row=test, y=y, p=p), getattr(model, "loss_curve_", None)
+
 def evaluate(
     config: Config,  # the settings
     dataset: Dataset,  # the table
     progress=None,  # called with the share done (0 … 1) and a line of text
 ):  # folds (one row each), oof (one row per prediction), curve (mean training loss per epoch)
     "Resample: fit and predict every fold of the plan"
-    parts, folds, oof, curves = splits(config.plan, dataset), [], [], []
+    parts, judged, progress = splits(config.plan, dataset), [], progress or (lambda share, text: None)
     if config.backend == "keras": import_keras()  # seconds that belong to no fit
-    for i, (train, test) in enumerate(parts):
-        if progress: progress(i / (len(parts) + 1), f"{config.backend}: fold {i + 1} of {len(parts)}")
-        model, p, fitting, predicting = fit_fold(config, dataset, train, test)
-        y = dataset.y[test]
-        folds.append(dict(fold=i, n_train=len(train), n_test=len(test), **score(y, p), fit_seconds=fitting,
-                          predict_us_per_row=predicting / len(test) * 1e6))
-        oof.append(pd.DataFrame(dict(fold=i, row=test, y=y, p=p.astype(float))))
-        if hasattr(model, "loss_curve_"): curves.append(model.loss_curve_)
-    return pd.DataFrame(folds), pd.concat(oof, ignore_index=True), _mean_curve(curves) if curves else np.array([])
+    at_once = max(1, 2**21 // len(dataset.y)) if config.backend == "numpy" else 1
+    for first in range(0, len(parts), at_once):
+        some = parts[first:first + at_once]
+        tell = lambda share: progress((first + share * len(some)) / (len(parts) + 1), f"{config.backend}: {len(parts)} folds")
+        judged += _judge(config, dataset, some, tell)
+    folds, oof, curves = zip(*judged)
+    oof = pd.concat([pd.DataFrame(dict(fold=i, **rows)) for i, rows in enumerate(oof)], ignore_index=True)
+    return pd.DataFrame([dict(fold=i, **facts) for i, facts in enumerate(folds)]), oof, _mean_curve(curves) if curves[0] is not None else np.array([])
 
 # %% ../nbs/05_manager.ipynb #a1999285
 def summarise(

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 
 
+@pytest.mark.timeout(1800)  # the slow cells of the benchmark take some minutes
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name, request, tmp_path):
     skip = [] if request.config.getoption("--slow") else ["slow"]

@@ -4,7 +4,7 @@ import pytest
 from sklearn.datasets import make_classification
 
 from mlp_bench.keras_mlp import KerasMLPClassifier, network
-from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, NumpyMLPClassifier, TextbookMLP, train
+from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, SETTINGS, NumpyMLPClassifier, TextbookMLP, train
 
 X, y = make_classification(550, 20, n_informative=8, flip_y=0.1, random_state=4)  # 18 steps an epoch, the last of 6 rows
 EVERYTHING = dict(l2=1e-3, weight_decay=4e-3, label_smoothing=0.1, class_weight="balanced", dropout=0.2)
@@ -13,8 +13,7 @@ EVERYTHING = dict(l2=1e-3, weight_decay=4e-3, label_smoothing=0.1, class_weight=
 def textbook(net):
     "coefs, intercepts and loss curve of the textbook, trained by its formulas as the estimator says"
     sizes, rows, _, (seed, *_) = net._prepare(X, y)
-    names = ("activation", "dropout", "optimizer", "learning_rate", "weight_decay", "l2", "label_smoothing", "initializer", "dtype", "rng")
-    by_hand = TextbookMLP(sizes, **{name: getattr(net, name) for name in names}, seed=seed)
+    by_hand = TextbookMLP(sizes, **{name: getattr(net, name) for name in SETTINGS}, seed=seed)
     losses, _ = train(by_hand, *rows, net.epochs, net.batch_size)
     return by_hand.W, by_hand.b, losses
 

@@ -5,7 +5,7 @@ Names are loaded when they are first used, so that `import mlp_bench` costs noth
 """
 from importlib import import_module as _import_module
 
-_HOMES = {"NumpyMLPClassifier": "numpy_mlp", "TextbookMLP": "numpy_mlp", "Fleet": "numpy_mlp", "fit_fleet": "numpy_mlp",
+_HOMES = {"NumpyMLPClassifier": "classifier", "TextbookMLP": "numpy_mlp", "Fleet": "numpy_mlp", "fit_fleet": "classifier",
           "KerasMLPClassifier": "keras_mlp", "load": "data",
           "recipe": "features", "Cleaner": "cleaning", "Config": "manager", "run": "manager", "runs": "manager",
           "load_model": "manager", "purge": "manager", "rank": "compare", "dashboard": "compare"}

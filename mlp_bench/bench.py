@@ -26,7 +26,8 @@ import numpy as np
 
 from .data import InputError, load
 from .features import recipe
-from .numpy_mlp import NumpyMLPClassifier, TextbookMLP, fit_fleet, layers
+from .classifier import NumpyMLPClassifier, fit_fleet
+from .numpy_mlp import TextbookMLP, layers
 
 # %% ../nbs/08_bench.ipynb #4b702718
 TASKS = {
@@ -313,7 +314,7 @@ def measure(
         found[name] |= dict(us=us, median=median, compile=max(0.0, found[name]["first"] - found[name]["first_steps"] * median / 1e6))
     return [dict(name=name, label=CONTENDERS[name][1], **found[name]) for name in names]
 
-# %% ../nbs/08_bench.ipynb #eb7eb9c3
+# %% ../nbs/08_bench.ipynb #aec0f346
 def predicting(call, task):
     "A function that makes the task's number of calls"
     def work():
@@ -338,6 +339,7 @@ def predict_sklearn(X, y, task):
         model, rows = MLPClassifier(task["hidden"], max_iter=1).fit(X, y), some_rows(X, task)
     return predicting(lambda: model.predict_proba(rows), task)
 
+# %% ../nbs/08_bench.ipynb #e06d6518
 def predict_keras(X, y, task):
     model, rows = keras_model(task, X.shape[1]), some_rows(X, task)
     return predicting(lambda: model.predict(rows, verbose=0), task)
@@ -354,7 +356,7 @@ def predict_torch(X, y, task):
     net = torch.nn.Sequential(*hidden, torch.nn.Linear(sizes[-1], 1), torch.nn.Sigmoid())
     return predicting(torch.inference_mode()(lambda: net(rows).numpy()), task)
 
-# %% ../nbs/08_bench.ipynb #6ea211f2
+# %% ../nbs/08_bench.ipynb #0da33b75
 def cv_100(X, y, task):
     "Ten times repeated ten-fold cross-validation of the default network on the heart data: 100 fits"
     from sklearn.model_selection import RepeatedStratifiedKFold
@@ -373,6 +375,7 @@ def keras_one_fit(X, y, task):
         return 1
     return train
 
+# %% ../nbs/08_bench.ipynb #e212b834
 CONTENDERS |= {
     "cv_100": (cv_100, "mlp_bench, 100 fits (10 × 10 folds)"), "keras_one": (keras_one_fit, "Keras fit, defaults, one fit"),
     "predict_ours": (predict_ours, "mlp_bench predict_proba"), "predict_raw": (predict_raw, "mlp_bench, forward pass alone"),

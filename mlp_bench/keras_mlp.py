@@ -14,7 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from .numpy_mlp import BinaryMLP, DivergenceError, dropout_seeds, initial_kernels, streams
+from .classifier import BinaryMLP
+from .numpy_mlp import DivergenceError, dropout_seeds, initial_kernels, streams
 
 # %% ../nbs/04_keras_mlp.ipynb #0328e47a
 @contextmanager

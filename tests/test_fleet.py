@@ -12,9 +12,9 @@ import pytest
 from joblib import Parallel, delayed
 from sklearn.datasets import make_classification
 
-from mlp_bench import numpy_mlp
-from mlp_bench.numpy_mlp import (ACTIVATIONS, OPTIMIZERS, DivergenceError, Fleet, NumpyMLPClassifier, TextbookMLP, blocks_of, fast_kept,
-                                 fit_fleet, train)
+from mlp_bench import classifier
+from mlp_bench.classifier import NumpyMLPClassifier, fit_fleet
+from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, Fleet, TextbookMLP, blocks_of, fast_kept, train
 
 X, y = make_classification(150, 7, n_informative=4, flip_y=0.1, random_state=3)
 WEIGHTS = np.random.default_rng(0).random(150) + 0.5
@@ -140,7 +140,8 @@ def estimators(**options):
 def tables(): return [(X[:n], y[:n]) for n in (120, 100, 120, 100, 150)]
 
 
-def same(many, few): return all(np.array_equal(a, b) for net, other in zip(many, few) for a, b in zip(net.coefs_, other.coefs_))
+def same(many, few):
+    return all(np.array_equal(a, b) for net, other in zip(many, few) for a, b in zip([*net.coefs_, net.loss_curve_], [*other.coefs_, other.loss_curve_]))
 
 
 @pytest.mark.parametrize("options", [dict(), dict(ensemble=3), dict(early_stopping=True, patience=2), dict(average_last=0.5), dict(class_weight="balanced")],
@@ -162,7 +163,7 @@ def test_sample_weights_reach_the_fleet():
 def test_blocks_hold_only_networks_that_can_keep_step():
     mixed = [*estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
     data = [*tables(), tables()[0], tables()[0]]
-    tasks = [(net, *net._prepare(*table)[:3], 0) for net, table in zip(mixed, data)]
+    tasks = [(net.get_params(), *net._prepare(*table)[:3], 0) for net, table in zip(mixed, data)]
     assert sorted(blocks_of(tasks, 32)) == [[0, 2], [1, 3], [4], [5], [6]]
     assert sorted(blocks_of(tasks, 1)) == [[0], [1], [2], [3], [4], [5], [6]]
 
@@ -174,12 +175,12 @@ def test_progress_rises_to_one():
 
 
 def test_two_processes_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
     assert same(fit_fleet(estimators(ensemble=9), tables(), n_jobs=2), fit_fleet(estimators(ensemble=9), tables()))
 
 
 def test_an_error_in_one_block_ends_the_training(monkeypatch):
-    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
     wild = [*estimators(), NumpyMLPClassifier(epochs=5, optimizer="sgd", activation="identity", learning_rate=1e25)]
     with pytest.raises(DivergenceError, match="learning_rate"): fit_fleet(wild, [*tables(), tables()[0]], n_jobs=2)
     assert not hasattr(wild[0], "coefs_")
@@ -191,7 +192,7 @@ def children():
 
 
 def test_a_killed_worker_is_an_error_and_not_a_hang(monkeypatch):
-    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
     long = [NumpyMLPClassifier(epochs=3000, random_state=k) for k in range(64)]  # four blocks, some seconds each
     before = set(children())
     def kill():
@@ -205,7 +206,7 @@ def test_a_killed_worker_is_an_error_and_not_a_hang(monkeypatch):
 
 
 def test_no_process_stays_behind_and_joblib_goes_on_working(monkeypatch):
-    monkeypatch.setattr(numpy_mlp, "WORTHWHILE", 0)
+    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
     before = set(children())
     fit_fleet(estimators(), tables(), n_jobs=2)
     assert set(children()) <= before

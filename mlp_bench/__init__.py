@@ -6,9 +6,9 @@ Names are loaded when they are first used, so that `import mlp_bench` costs noth
 from importlib import import_module as _import_module
 
 _HOMES = {"NumpyMLPClassifier": "classifier", "TextbookMLP": "numpy_mlp", "Fleet": "numpy_mlp", "fit_fleet": "classifier",
-          "KerasMLPClassifier": "keras_mlp", "load": "data",
+          "KerasMLPClassifier": "keras_mlp", "load": "data", "audit": "data", "report": "reports",
           "recipe": "features", "Cleaner": "cleaning", "Config": "manager", "run": "manager", "runs": "manager",
-          "load_model": "manager", "purge": "manager", "rank": "compare", "dashboard": "compare"}
+          "load_model": "manager", "purge": "manager", "rank": "compare", "contrast": "compare", "dashboard": "compare"}
 __all__ = [*_HOMES, "compare"]
 
 

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['RATIOS', 'RECIPES', 'RECIPE_VERSIONS', 'TRUSTED', 'BinaryEncoder', 'FrequencyEncoder', 'HeartFeatures',
-           'ClippedScaler', 'binary', 'nominal', 'standard', 'seed', 'recipe']
+           'ClippedScaler', 'SmoothScaler', 'binary', 'nominal', 'by_looks', 'standard', 'robust', 'seed', 'recipe']
 
-# %% ../nbs/02_features.ipynb #7fbec606
+# %% ../nbs/02_features.ipynb #5713251a
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from .cleaning import Cleaner
@@ -99,6 +99,23 @@ class ClippedScaler(StandardScaler):
         "Standardised values within [-10, 10]."
         return np.clip(super().transform(X, copy=copy), -10.0, 10.0)
 
+# %% ../nbs/02_features.ipynb #4584631c
+class SmoothScaler(RobustScaler):
+    "Median to 0, interquartile range to 1, and what lies far out bent towards three."
+
+    def fit(self, X, y=None):
+        "Learn medians and interquartile ranges; where a range is zero, half the distance from least to greatest."
+        super().fit(X)
+        values = np.asarray(X, dtype=float)
+        flat, half = np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0) == 0, np.ptp(values, axis=0) / 2
+        self.scale_ = np.where(flat & (half > 0), half, self.scale_)
+        return self
+
+    def transform(self, X):
+        "Scaled values within (-3, 3)."
+        z = super().transform(X)
+        return z / np.sqrt(1 + (z / 3) ** 2)
+
 # %% ../nbs/02_features.ipynb #5aba2847
 def binary(
     X,  # cleaned DataFrame
@@ -113,15 +130,21 @@ def nominal(
     "The categorical columns with any other number of levels."
     return [c for c in X if not is_numeric(X[c]) and X[c].nunique() != 2]
 
-# %% ../nbs/02_features.ipynb #22ecbe9c
-def standard():  # returns an unfitted Pipeline
+# %% ../nbs/02_features.ipynb #c4adc510
+def by_looks(
+    scaler,  # unfitted, for the numbers
+):  # returns an unfitted Pipeline
     "Scaled numbers, a 0/1 column per two-level category, one-hot columns for the others, indicators as they are."
     onehot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, max_categories=20, sparse_output=False)
     columns = ColumnTransformer([
-        ("scaled", ClippedScaler(), make_column_selector(dtype_include="float64")),
+        ("scaled", scaler, make_column_selector(dtype_include="float64")),
         ("flag", "passthrough", make_column_selector(dtype_include="int64")),
         ("binary", BinaryEncoder(), binary), ("level", onehot, nominal)], sparse_threshold=0)
     return Pipeline([("clean", Cleaner(min_missing=5)), ("columns", columns)])
+
+def standard(): return by_looks(ClippedScaler())
+
+def robust(): return by_looks(SmoothScaler())
 
 # %% ../nbs/02_features.ipynb #e87f33dd
 def seed():  # returns an unfitted Pipeline
@@ -132,9 +155,9 @@ def seed():  # returns an unfitted Pipeline
     return Pipeline([("clean", Cleaner(outliers="iqr", min_missing=5)), ("derive", HeartFeatures()),
                      ("columns", columns), ("scale", ClippedScaler())])
 
-# %% ../nbs/02_features.ipynb #092836ae
-RECIPES = {"standard": standard, "seed": seed}
-RECIPE_VERSIONS = {"standard": 1, "seed": 1}  # raised whenever a recipe's numbers change: part of the cache key
+# %% ../nbs/02_features.ipynb #afa9ec77
+RECIPES = {"standard": standard, "robust": robust, "seed": seed}
+RECIPE_VERSIONS = {"standard": 1, "robust": 1, "seed": 1}  # raised whenever a recipe's numbers change: part of the cache key
 
 # %% ../nbs/02_features.ipynb #f4c84b32
 def recipe(
@@ -144,6 +167,6 @@ def recipe(
     if name not in RECIPES: raise InputError(f"there is no recipe {_few([name])!r}: choose one of {_few(sorted(RECIPES))}.")
     return RECIPES[name]()
 
-# %% ../nbs/02_features.ipynb #95c6d41e
-TRUSTED = ["mlp_bench.cleaning.Cleaner", *(f"mlp_bench.features.{name}" for name in ("BinaryEncoder", "FrequencyEncoder", "HeartFeatures", "ClippedScaler", "binary", "nominal")),
+# %% ../nbs/02_features.ipynb #888fc648
+TRUSTED = ["mlp_bench.cleaning.Cleaner", *(f"mlp_bench.features.{name}" for name in ("BinaryEncoder", "FrequencyEncoder", "HeartFeatures", "ClippedScaler", "SmoothScaler", "binary", "nominal")),
            "sklearn.compose._column_transformer.make_column_selector", "numpy.dtype"]  # all that a stored recipe may contain beyond what skops trusts itself

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from mlp_bench.cli import app
 from mlp_bench.data import load
+from mlp_bench.manager import Config, load_model, preset, run
 
 QUICK = ["--plan", "cv:3", "--epochs", "5"]
 
@@ -55,6 +56,7 @@ def test_both_networks_from_one_command_then_from_the_cache(store):
     again = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert again.stderr.strip().endswith("False"), "a cached run needs no TensorFlow"
     second = results("again.json")
+    assert second["contrast"]["names"] == ["NumPy", "Keras"] and second["contrast"]["verdict"] in " ".join(done.stdout.split())
     assert all(r.pop("cached") for r in second["runs"])
     for r in first["runs"]: r.pop("cached")
     assert first == second
@@ -73,6 +75,26 @@ def test_breast_cancer_with_string_labels_is_learnt(store):
     out = results()
     assert out["dataset"]["classes"] == ["benign", "malignant"]
     assert out["runs"][0]["metrics"]["roc_auc"]["mean"] > 0.98
+
+
+def test_a_preset_sets_recipe_and_settings_and_options_win(store):
+    done = CliRunner().invoke(app, ["run", "--backend", "numpy", "--preset", "tuned", *QUICK, "--dropout", "0.1", "--json", "out.json"])
+    assert done.exit_code == 0, done.output
+    wanted = preset("tuned", plan="cv:3", epochs=5, dropout=0.1)
+    assert Config(**results()["runs"][0]["config"]) == wanted != Config(plan="cv:3", epochs=5, dropout=0.1)
+    assert run(wanted).cached, "asked for in Python, it is the same run"
+    assert load_model(results()["runs"][0]["run_id"]).predict(load("heart").X.head(3)).p.between(0, 1).all()
+
+
+def test_without_a_preset_a_run_is_plain(store):
+    for extra in [], ["--preset", "plain"]: CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK, *extra, "--json", "out.json"])
+    assert results()["runs"][0]["cached"] and Config(**results()["runs"][0]["config"]) == Config(plan="cv:3", epochs=5)
+
+
+def test_baselines_share_the_recipe_of_a_preset(store):
+    done = CliRunner().invoke(app, ["run", "--backend", "numpy", "--preset", "tuned", "--baselines", *QUICK, "--json", "out.json"])
+    assert done.exit_code == 0, done.output
+    assert len(results()["runs"]) == 5 and {r["config"]["recipe"] for r in results()["runs"]} == {"robust"}
 
 
 def messy(n=300):
@@ -159,6 +181,7 @@ MISTAKES = {
     "positive label not there": (lambda: [table(GOOD), "--target", "y", "--positive", "maybe"], "maybe"),
     "unknown backend": (lambda: ["--backend", "torch"], "torch"),
     "unknown recipe": (lambda: ["--recipe", "secret"], "secret"),
+    "unknown preset": (lambda: ["--preset", "best"], "choose one of plain, tuned"),
     "unknown plan": (lambda: ["--plan", "loo"], "loo"),
     "groups without groups": (lambda: ["--plan", "groups"], "groups"),
     "unknown optimiser": (lambda: ["--optimizer", "adm"], "optimizer"),
@@ -222,7 +245,7 @@ def test_asking_an_empty_folder_creates_no_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     load("heart").X.to_csv("raw.csv", index=False)
-    for args, code in (["predict", "f" * 32, "raw.csv"], 2), (["purge", "--run", "f" * 32, "--yes"], 2), (["purge", "--all", "--yes"], 0), (["rank"], 0):
+    for args, code in (["predict", "f" * 32, "raw.csv"], 2), (["contrast", "f" * 32, "e" * 32], 2), (["purge", "--run", "f" * 32, "--yes"], 2), (["purge", "--all", "--yes"], 0), (["rank"], 0):
         assert CliRunner().invoke(app, args).exit_code == code
     assert os.listdir() == ["raw.csv"]
 
@@ -258,6 +281,21 @@ def test_predicting_names_what_is_missing(store):
     for args, named in ([run_id, "renamed.csv"], "Age"), (["f" * 32, "renamed.csv"], "f" * 32), ([run_id, "gone.csv"], "gone.csv"), (["../../etc", "renamed.csv"], "../../etc"):
         done = CliRunner().invoke(app, ["predict", *args])
         assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0, done.output
+
+
+def test_two_stored_runs_are_contrasted_by_the_first_digits_of_their_ids(store):
+    for backend, plan in ("numpy", "cv:3"), ("logistic", "cv:3"), ("majority", "cv:2"):
+        assert CliRunner().invoke(app, ["run", "--backend", backend, "--plan", plan, "--epochs", "3", "--json", f"{backend}.json"]).exit_code == 0
+    assert results("numpy.json")["contrast"] is None
+    ids = [results(f"{b}.json")["runs"][0]["run_id"] for b in ("numpy", "logistic", "majority")]
+    done = CliRunner().invoke(app, ["contrast", ids[0][:8], ids[1], "--metric", "average_precision", "--margin", "0.02", "--json", "told.json"])
+    told = results("told.json")
+    assert done.exit_code == 0 and told["verdict"] in done.stdout and (told["metric"], told["margin"], told["folds"]) == ("average_precision", 0.02, 3)
+    wrong = {"same folds": [ids[0], ids[2]], "beauty": [ids[0], ids[1], "--metric", "beauty"], "margin": [ids[0], ids[1], "--margin", "-1"], "f" * 32: [ids[0], "f" * 32],
+             "no/such": [ids[0], ids[1], "--json", "no/such/x.json"]}
+    for named, args in wrong.items():
+        done = CliRunner().invoke(app, ["contrast", *args])
+        assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0 and done.stdout == "", done.output
 
 
 def test_purge_asks_and_deletes_only_what_was_named(store):

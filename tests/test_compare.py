@@ -66,25 +66,21 @@ def test_labels_tell_runs_of_one_backend_apart():
     assert compare.labels([a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
 
 
-def test_verdict_does_not_depend_on_the_order():
+def test_verdict_is_that_of_the_contrast():
     a, b = a_run(0, shift=0.3), a_run(1, backend="keras")
-    assert compare.verdict(a, b) == compare.verdict(b, a)
-    assert "NumPy has a mean ROC AUC" in compare.verdict(a, b) and "2 times as fast as Keras" in compare.verdict(a, b)
+    assert compare.verdict(a, b) == compare.contrast(a, b).verdict
+    assert "NumPy trained 2 times as fast" in compare.verdict(a, b) and "NumPy trained 2 times as fast" in compare.verdict(b, a)
 
 
 def test_verdict_says_when_the_folds_cannot_tell():
     assert "cannot be told apart" in compare.verdict(a_run(0), a_run(1, backend="keras"))
-    assert "more than the choice of folds explains" in compare.verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
+    assert "NumPy is better than Keras" in compare.verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
 
 
 def test_verdict_without_an_auc_says_so():
     a = a_run()
     none = replace(a, folds=a.folds.assign(roc_auc=np.nan))
     assert compare.verdict(none, none).startswith("No fold has test rows of both classes")
-
-
-def test_paired_needs_the_same_folds():
-    with pytest.raises(InputError, match="same folds"): compare.paired(a_run(folds=4), a_run(folds=5))
 
 
 def test_confusion_adds_up_to_the_rows_whatever_the_repeats():
@@ -96,10 +92,11 @@ def test_reliability_groups_are_of_equal_size():
     assert groups.n.sum() == 86 and groups.n.max() - groups.n.min() <= 1
 
 
-@pytest.mark.parametrize("name", ["roc_figure", "calibration_figure", "curve_figure", "confusion_figure"])
+@pytest.mark.parametrize("name", ["roc_figure", "calibration_figure", "curve_figure", "confusion_figure", "precision_recall_figure", "decision_figure", "contrast_figure"])
 def test_figures_draw_themselves_in_the_page_s_colour_with_a_text_alternative(name):
     runs = [a_run(0), a_run(1, backend="keras")]
-    figure = getattr(compare, name)(runs[0] if name.startswith("confusion") else runs)
+    given = {"confusion_figure": runs[0], "contrast_figure": [compare.contrast(*runs)]}
+    figure = getattr(compare, name)(given.get(name, runs))
     drawn = compare.svg(figure)
     assert figure.alt.endswith(".") and f'aria-label="{figure.alt}"' in drawn
     assert "currentColor" in drawn and compare.INK not in drawn and len(drawn) < 100_000

@@ -131,7 +131,7 @@ def test_train_find_again_draw_and_clean_up(visit, site):
     page.get_by_role("button", name="Train").click()
     expect(rows).to_have_count(2, timeout=60_000)
     page.locator("select[multiple]").select_option(index=[0, 1])
-    expect(page.locator(".verdict")).to_contain_text("mean ROC AUC")
+    expect(page.locator(".verdict")).to_contain_text("ΔROC AUC")
     shoot(page, "desktop-light")
     page.emulate_media(color_scheme="dark")
     shoot(page, "desktop-dark")

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from mlp_bench.cleaning import Cleaner
 from mlp_bench.data import InputError, load
-from mlp_bench.features import RECIPE_VERSIONS, RECIPES, TRUSTED, recipe
+from mlp_bench.features import RECIPE_VERSIONS, RECIPES, TRUSTED, SmoothScaler, recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 HEART = load()
@@ -147,14 +147,56 @@ def test_the_derived_features_leave_a_table_that_has_them_alone():
 
 
 def test_recipes_have_versions_and_unknown_ones_are_listed():
-    assert set(RECIPES) == set(RECIPE_VERSIONS) == {"standard", "seed"}
-    with pytest.raises(InputError, match="no recipe 'best': choose one of seed, standard"): recipe("best")
+    assert set(RECIPES) == set(RECIPE_VERSIONS) == {"standard", "robust", "seed"}
+    with pytest.raises(InputError, match="no recipe 'best': choose one of robust, seed, standard"): recipe("best")
 
 
 @either
 def test_a_recipe_works_inside_cross_validation(name):
     model = make_pipeline(recipe(name), LogisticRegression(max_iter=500))
     assert cross_val_score(model, HEART.X, HEART.y, cv=3, scoring="roc_auc", error_score="raise").mean() > 0.8
+
+
+# ---- the robust scale
+
+WILD = np.array([[0.0], [1], [2], [3], [4], [1e9]])
+
+
+def test_the_robust_scale_knows_no_units():
+    for factor, shift in (1e-9, 0), (1000, -7), (1e6, 1e5):
+        np.testing.assert_allclose(SmoothScaler().fit_transform(WILD * factor + shift), SmoothScaler().fit_transform(WILD), atol=1e-6)
+
+
+def test_the_robust_scale_keeps_order_and_stays_within_three():
+    z = SmoothScaler().fit(WILD).transform(np.array([[-1e99], [-50], [0], [2.5], [7], [50], [1e4]])).ravel()
+    assert (np.diff(z) > 0).all() and np.abs(z).max() <= 3 and abs(z[3]) < 1e-12
+
+
+def test_one_wild_value_moves_the_robust_scale_little():
+    calm, wild = np.arange(101.0)[:, None], np.arange(101.0)[:, None]
+    wild[-1] = 1e12
+    assert abs(SmoothScaler().fit(calm).scale_ / SmoothScaler().fit(wild).scale_ - 1) < 0.05
+
+
+@pytest.mark.parametrize("values, largest", [([0.0] * 9 + [8.0], 2.0), ([0.0] * 9 + [1e-6], 2.0), ([5.0] * 10, 0.0), ([0.0] * 8 + [1.0] * 2, 2.0)])
+def test_a_column_without_spread_in_the_middle_is_still_scaled(values, largest):
+    z = SmoothScaler().fit_transform(np.array(values)[:, None])
+    assert z.max() == pytest.approx(largest / np.sqrt(1 + (largest / 3) ** 2)) and np.isfinite(z).all()
+
+
+def test_robust_and_standard_differ_in_the_scale_of_numbers_only():
+    X = TABLES["mixed"]
+    one, two = recipe("standard").fit(X), recipe("robust").fit(X)
+    names = list(one.get_feature_names_out())
+    assert names == list(two.get_feature_names_out())
+    same = [i for i, n in enumerate(names) if not n.startswith("scaled__")]
+    assert 0 < len(same) < len(names)
+    np.testing.assert_array_equal(one.transform(X)[:, same], two.transform(X)[:, same])
+
+
+def test_gaps_are_told_in_numbers_and_in_categories_alike():
+    names = [n.split("__", 1)[1] for n in recipe("robust").fit(TABLES["mixed"]).get_feature_names_out()]
+    assert {"number_missing_", "grade_missing", "switch_missing"} <= set(names)
 
 
 # ---- the cleaner

@@ -110,7 +110,8 @@ def estimator(
 # %% ../nbs/05_manager.ipynb #b24c06df
 PRESETS = {
     "plain": {},
-    "tuned": dict(recipe="robust", optimizer="adamw", learning_rate=5e-3, weight_decay=0.5, label_smoothing=0.05, average_last=0.5, batch_size=64, epochs=40),
+    "tuned": dict(recipe="robust", hidden_layer_sizes=(64, 32), dropout=0.4, optimizer="adamw", learning_rate=7e-3, weight_decay=1.0,
+                  label_smoothing=0.03, average_last=0.5, batch_size=64, epochs=40),
 }
 
 # %% ../nbs/05_manager.ipynb #7faf95f4

@@ -8,9 +8,9 @@ __all__ = ['TASKS', 'CONTENDERS', 'PREDICTORS', 'TRAINERS', 'PACKAGES', 'DEFAULT
            'jax_fleet_64', 'keras_model', 'keras_fit', 'keras_steps', 'keras_xla', 'keras_steps_xla', 'keras_fed',
            'tf_epoch_xla', 'worker', 'environment', 'start_worker', 'measure', 'predicting', 'some_rows',
            'predict_ours', 'predict_raw', 'predict_sklearn', 'predict_keras', 'predict_keras_call', 'predict_torch',
-           'cv_100', 'keras_one_fit', 'versions', 'processor', 'contenders_of', 'bench', 'times_ours', 'headline']
+           'cv_100', 'keras_one_fit', 'processor', 'contenders_of', 'bench', 'times_ours', 'headline']
 
-# %% ../nbs/08_bench.ipynb #b9c0f066
+# %% ../nbs/08_bench.ipynb #7cbd1323
 import json
 import math
 import os
@@ -19,12 +19,11 @@ import subprocess
 import sys
 import time
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from .data import InputError, load
+from .data import InputError, load, versions
 from .features import recipe
 from .classifier import NumpyMLPClassifier, fit_fleet
 from .numpy_mlp import TextbookMLP, layers
@@ -390,15 +389,8 @@ TASKS |= {
     "100,000 rows": dict(rows=500, columns=20, hidden=(32, 16), predict=100_000, calls=2),
 }
 
-# %% ../nbs/08_bench.ipynb #0a1a7765
+# %% ../nbs/08_bench.ipynb #a5439a3f
 PACKAGES = ("mlp_bench", "numpy", "scipy", "scikit-learn", "tensorflow", "keras", "torch", "jax")
-
-def versions():  # returns a dict
-    "The versions of what was measured; None for what is not installed"
-    def of(name):
-        try: return version(name)
-        except PackageNotFoundError: return None
-    return {"python": platform.python_version(), **{name: of(name) for name in PACKAGES}}
 
 def processor():
     "The processor's name, as far as the system tells"
@@ -410,7 +402,7 @@ DEFAULT_TASKS = ("heart", "cross-validation", "one row", "100,000 rows")
 
 def contenders_of(task): return PREDICTORS if "predict" in task else ["cv_100", "keras_one"] if "whole" in task else TRAINERS
 
-# %% ../nbs/08_bench.ipynb #cf0ac003
+# %% ../nbs/08_bench.ipynb #ced30ea3
 def bench(
     tasks=DEFAULT_TASKS,  # names out of TASKS
     rounds=7,       # how often each contender is timed
@@ -428,7 +420,7 @@ def bench(
         tell = lambda share, text: progress and progress((i + share) / len(jobs), f"{name}, {n} core(s): {text}")
         tell(0, "starting")
         results += [dict(task=name, cores=n, **result) for result in measure(contenders_of(task), task, rounds, tell)]
-    return dict(machine=dict(processor=processor(), cores=here, system=platform.platform()), versions=versions(), date=time.strftime("%Y-%m-%d"), rounds=rounds, results=results)
+    return dict(machine=dict(processor=processor(), cores=here, system=platform.platform()), versions=versions(PACKAGES), date=time.strftime("%Y-%m-%d"), rounds=rounds, results=results)
 
 # %% ../nbs/08_bench.ipynb #5ee82af5
 def times_ours(

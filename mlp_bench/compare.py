@@ -8,8 +8,8 @@ __all__ = ['NAMES', 'TITLES', 'MEASURES', 'MEASURE_TITLES', 'LOWER', 'SHOWN', 'V
            'per_fold', 'measures', 'varying', 'rank', 'corrected_tests', 'Contrast', 'contrast', 'verdict', 'holm',
            'contrasts', 'contrast_figure', 'roc_band', 'roc_figure', 'precision_recall_figure', 'confusion',
            'confusion_figure', 'reliability', 'calibration_figure', 'curve_figure', 'net_benefit', 'decision_figure',
-           'svg', 'bar', 'figures_html', 'Comparison', 'compare', 'layers', 'config_of', 'ranking_html', 'doomed_html',
-           'dashboard', 'serve_command', 'serve_environment']
+           'svg', 'bar', 'gallery', 'figures_html', 'Comparison', 'compare', 'layers', 'config_of', 'ranking_html',
+           'doomed_html', 'dashboard', 'serve_command', 'serve_environment']
 
 # %% ../nbs/06_compare.ipynb #51d69f3b
 import io
@@ -32,10 +32,12 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, pr
 from .data import InputError, need
 from .manager import METRICS, Config, Run, _sqlite_path, find, parse_plan, purge, purgeable, run, runs, tracking_uri
 
-# %% ../nbs/06_compare.ipynb #afc2d015
+# %% ../nbs/06_compare.ipynb #eca90098
 def _defined(values):
     x = np.asarray(values, float)
     return x[np.isfinite(x)]
+
+def _mean(values): return float(np.mean(x)) if len(x := _defined(values)) else np.nan
 
 def corrected_se(
     values,  # (J,) one value per fold, all defined
@@ -140,14 +142,14 @@ def per_fold(
     parts = [(o.y.to_numpy(), o.p.to_numpy()) for _, o in run.oof.groupby("fold")]
     return np.array([MEASURES[metric](y, p) if len(set(y)) == 2 else np.nan for y, p in parts])
 
-# %% ../nbs/06_compare.ipynb #46ad6aba
+# %% ../nbs/06_compare.ipynb #bfa0c233
 def measures(
     run: Run,  # with folds and out-of-fold predictions
 ) -> pd.DataFrame:  # one row per metric: `mean`, `sd` over folds, `lo` and `hi` of the 95 % interval
     "The stored metrics and those computed from the predictions, as means over folds"
     values = {m: per_fold(run, m) for m in (*METRICS, *MEASURES)}
     intervals = [ci95(v, run.folds.n_train.mean(), run.folds.n_test.mean()) or (np.nan, np.nan) for v in values.values()]
-    found = pd.DataFrame([(_defined(v).mean() if len(_defined(v)) else np.nan, pd.Series(v).std()) for v in values.values()], columns=["mean", "sd"], index=list(values))
+    found = pd.DataFrame([(_mean(v), pd.Series(v).std()) for v in values.values()], columns=["mean", "sd"], index=list(values))
     return found.join(pd.DataFrame(intervals, columns=["lo", "hi"], index=list(values)))
 
 # %% ../nbs/06_compare.ipynb #a58c4753
@@ -271,7 +273,7 @@ def _show(self):
 
 Contrast.__repr__ = _show
 
-# %% ../nbs/06_compare.ipynb #21b07fe1
+# %% ../nbs/06_compare.ipynb #8d00b654
 def _check_question(metric, margin):
     known = [*METRICS, *MEASURES]
     if metric not in known: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(known)}.")
@@ -282,6 +284,7 @@ def _judged(run): return run.oof[["fold", "row", "y"]].reset_index(drop=True)
 def _check_folds(a, b):
     if not _judged(a).equals(_judged(b)): raise InputError("These two runs were not judged on the same folds: compare runs with the same table, target and plan.")
 
+# %% ../nbs/06_compare.ipynb #c603256e
 def contrast(
     a: Run,  # one run
     b: Run,  # another one, on the same folds
@@ -291,11 +294,11 @@ def contrast(
     "How two runs differ: corrected t test, equivalence test, Bayesian correlated t test, and a sentence"
     _check_question(metric, margin)
     _check_folds(a, b)
-    d = _defined(per_fold(a, metric) - per_fold(b, metric))
+    d = per_fold(a, metric) - per_fold(b, metric)
     found = corrected_tests(d, a.folds.n_train.mean(), a.folds.n_test.mean(), margin)
     if found["probabilities"] and metric in LOWER: found["probabilities"] = found["probabilities"][::-1]
     faster = b.metrics["fit_seconds"] / a.metrics["fit_seconds"]
-    return Contrast(tuple(labels([a, b])), metric, margin, len(d), float(d.mean()) if len(d) else np.nan, times_faster=faster, **found)
+    return Contrast(tuple(labels([a, b])), metric, margin, len(_defined(d)), _mean(d), times_faster=faster, **found)
 
 def verdict(
     a: Run,  # one run
@@ -377,7 +380,7 @@ def contrast_figure(
     ax.set(yticks=range(len(found)), yticklabels=[_literal(f"{c.names[0]} −\n{c.names[1]}") for c in found], ylim=(len(found) - 0.5, -0.5))
     return _done(fig, ax, " ".join(c.verdict for c in found))
 
-# %% ../nbs/06_compare.ipynb #74bb5492
+# %% ../nbs/06_compare.ipynb #fd1f5cc3
 def roc_band(
     run: Run,  # with out-of-fold predictions
     share: float = 0.8,  # of the folds' curves, in the middle
@@ -388,6 +391,7 @@ def roc_band(
     curves = [np.interp(grid, *roc_curve(o.y, o.p)[:2]) for o in folds]
     return grid, *np.quantile(curves, [0.5 - share / 2, 0.5 + share / 2], axis=0)
 
+# %% ../nbs/06_compare.ipynb #22b9b4ba
 def roc_figure(
     runs: list,  # of `Run`
 ):  # a matplotlib `Figure` with a text alternative in `.alt`
@@ -402,13 +406,13 @@ def roc_figure(
     said = "; ".join(f"{n} {r.metrics['roc_auc']:.3f}" for n, r in zip(labels(runs), runs))
     return _done(fig, ax, f"Area under the ROC curve, mean over folds: {said}. 0.5 is chance, 1 is perfect.", loc="lower right", title=None)
 
-# %% ../nbs/06_compare.ipynb #200c4352
+# %% ../nbs/06_compare.ipynb #d9644f8c
 def precision_recall_figure(
     runs: list,  # of `Run`
 ):  # a matplotlib `Figure` with a text alternative in `.alt`
     "Precision-recall curves of the pooled out-of-fold predictions"
     fig, ax = _canvas("Precision and recall", "recall: share of the positives found", "precision: share of alarms that are right")
-    found, floor = [measures(r)["mean"]["average_precision"] for r in runs], runs[0].oof.y.mean()
+    found, floor = [_mean(per_fold(r, "average_precision")) for r in runs], runs[0].oof.y.mean()
     ax.axhline(floor, color=INK, alpha=0.3, lw=1)
     for r, ap, style in zip(runs, found, _styles(runs)):
         precision, recall, _ = precision_recall_curve(r.oof.y, r.oof.p)
@@ -417,7 +421,7 @@ def precision_recall_figure(
     said = "; ".join(f"{n} {ap:.3f}" for n, ap in zip(labels(runs), found))
     return _done(fig, ax, f"Average precision, mean over folds: {said}. Chance is {floor:.3f}, 1 is perfect.", loc="lower left")
 
-# %% ../nbs/06_compare.ipynb #61e60cff
+# %% ../nbs/06_compare.ipynb #c6ad6ac5
 def confusion(
     run: Run,  # with out-of-fold predictions
     threshold: float = 0.5,  # above it, a row counts as positive
@@ -428,6 +432,7 @@ def confusion(
     np.add.at(counts, (run.oof.y.to_numpy(), (run.oof.p > threshold).to_numpy().astype(int)), 1)
     return counts / run.oof.row.value_counts().max()
 
+# %% ../nbs/06_compare.ipynb #b833548e
 def confusion_figure(
     run: Run,  # with out-of-fold predictions
     name: str | None = None,  # what to call it; default: the backend
@@ -477,7 +482,7 @@ def curve_figure(
     said = "; ".join(f"{n} from {r.curve[0]:.3f} to {r.curve[-1]:.3f} in {len(r.curve)} epochs" for n, r in zip(labels(runs), runs))
     return _done(fig, ax, f"Training loss: {said}." if runs else "None of these models has a loss curve.", **(dict(loc="upper right") if runs else {}))
 
-# %% ../nbs/06_compare.ipynb #f4da4069
+# %% ../nbs/06_compare.ipynb #e3482711
 def net_benefit(
     run: Run,  # with out-of-fold predictions
     thresholds: np.ndarray,  # above which one acts, each below 1
@@ -487,6 +492,7 @@ def net_benefit(
     hits, alarms = ((y == label) & (p > t) for label in (1, 0))
     return hits.mean(0) - alarms.mean(0) * t / (1 - t)
 
+# %% ../nbs/06_compare.ipynb #aec0f878
 def decision_figure(
     runs: list,  # of `Run`, on the same table
 ):  # a matplotlib `Figure` with a text alternative in `.alt`
@@ -517,7 +523,7 @@ def svg(
     named = f'<svg role="img" aria-label="{escape(figure.alt)}"'
     return named + re.sub(r' (width|height)="[^"]*pt"', "", body.removeprefix("<svg"), count=2)
 
-# %% ../nbs/06_compare.ipynb #47638c55
+# %% ../nbs/06_compare.ipynb #8920e85a
 CAUTION = "Teaching example, not for clinical use."
 
 def bar(
@@ -529,14 +535,19 @@ def bar(
     line = f'<div class="status {kind}" role="{"alert" if kind == "error" else "status"}" aria-live="polite">{escape(text)}</div>'
     return line if share is None else f'{line}<progress max="1" value="{share:.3f}" aria-label="Training progress"></progress>'
 
+def gallery(
+    figures: list,  # from the figure functions
+) -> str:  # HTML
+    "Figures as SVG, each with its text alternative beneath"
+    return '<div class="figures">' + "".join(f"<figure>{svg(f)}<figcaption>{escape(f.alt)}</figcaption></figure>" for f in figures) + "</div>"
+
 def figures_html(
     runs: list,  # of `Run`, the first two of which get a confusion matrix
 ) -> str:  # HTML
     "All figures of some runs, each with its text alternative beneath"
-    shown = [roc_figure(runs), calibration_figure(runs), *([curve_figure(runs)] if any(len(r.curve) for r in runs) else []), *map(confusion_figure, runs[:2], labels(runs))]
-    return '<div class="figures">' + "".join(f"<figure>{svg(f)}<figcaption>{escape(f.alt)}</figcaption></figure>" for f in shown) + "</div>"
+    return gallery([roc_figure(runs), calibration_figure(runs), *([curve_figure(runs)] if any(len(r.curve) for r in runs) else []), *map(confusion_figure, runs[:2], labels(runs))])
 
-# %% ../nbs/06_compare.ipynb #a52cb3ea
+# %% ../nbs/06_compare.ipynb #9f6ef130
 @dataclass
 class Comparison:
     "What `compare` found"
@@ -552,11 +563,11 @@ def _config(**settings):
     if wrong: raise InputError(f"Unknown setting {wrong[0]!r}: choose from {', '.join(known)}.")
     return Config(**settings)
 
-def _run_all(configs, report):
+def _run_all(configs, report, dataset=None):
     "Run several configurations, reporting the share done of all of them"
     done = []
     for i, c in enumerate(configs):
-        done.append(run(c, progress=lambda share, text: report((i + share) / len(configs), text)))
+        done.append(run(c, progress=lambda share, text: report((i + share) / len(configs), text), dataset=dataset))
     return done
 
 # %% ../nbs/06_compare.ipynb #964490f2

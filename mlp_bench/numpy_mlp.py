@@ -613,7 +613,7 @@ def _program(self, size):
 
 Fleet.program = _program
 
-# %% ../nbs/03_numpy_mlp.ipynb #c2dc3456
+# %% ../nbs/03_numpy_mlp.ipynb #82f88a8e
 def _losses(self, size):  # returns (members, steps)
     "The loss of each batch of the chunk just met"
     z, y, w = (a[:, 0, :size] for a in (self.chunk.z, self.chunk.y, self.chunk.w))
@@ -622,6 +622,9 @@ def _losses(self, size):  # returns (members, steps)
     if self.l2.any(): losses += self.penalties[:losses.shape[1]].reshape(losses.shape[1], -1).T / 2
     return losses
 
+Fleet.losses = _losses
+
+# %% ../nbs/03_numpy_mlp.ipynb #884f57b3
 def _run_epoch(self):  # returns (members, steps)
     "Train on every row once, each network in an order of its own; returns the loss of each step"
     chunk, losses = self.chunk, []
@@ -636,7 +639,7 @@ def _run_epoch(self):  # returns (members, steps)
         self.steps += count
     return np.concatenate(losses, axis=1)
 
-Fleet.losses, Fleet.run_epoch = _losses, _run_epoch
+Fleet.run_epoch = _run_epoch
 
 # %% ../nbs/03_numpy_mlp.ipynb #2b5d3f05
 def _complain(self, losses, members):

@@ -5,19 +5,17 @@
 # %% auto #0
 __all__ = ['CONTENDERS', 'PACKAGES', 'STYLE', 'judgements', 'report']
 
-# %% ../nbs/06b_report.ipynb #e5e8442e
-import platform
+# %% ../nbs/06b_report.ipynb #6ae4538e
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
-from .compare import (CAUTION, MEASURE_TITLES, calibration_figure, confusion_figure, contrasts, curve_figure, decision_figure, labels, measures,
-                               precision_recall_figure, pretty, roc_figure, svg, table)
-from .data import audit, load
-from .manager import Config, preset, run
+from .compare import (CAUTION, MEASURE_TITLES, _run_all, calibration_figure, confusion_figure, contrasts, curve_figure, decision_figure, gallery,
+                               labels, measures, precision_recall_figure, pretty, roc_figure, table)
+from .data import audit, load, versions
+from .manager import preset
 
 # %% ../nbs/06b_report.ipynb #0c48e822
 CONTENDERS = ("numpy", "keras", "logistic", "sklearn_mlp", "hist_gb", "majority")  # the first is contrasted with each of the others
@@ -30,15 +28,13 @@ def judgements(
     if data == "heart": return [("heart", plan), ("heart-restored", plan), ("heart-restored", "groups")]
     return [(data, plan)]
 
-# %% ../nbs/06b_report.ipynb #6afd2083
+# %% ../nbs/06b_report.ipynb #7d61112e
 def _measured(config, backends, progress):  # yields (dataset, runs) of each judgement
     todo = judgements(config.data, config.plan)
     for i, (data, plan) in enumerate(todo):
-        dataset, done = load(data, config.target, config.positive), []
-        for j, backend in enumerate(backends):
-            tell = lambda share, text: progress and progress((i + (j + share) / len(backends)) / len(todo), f"{data}, {plan}: {text}")
-            done.append(run(Config(**asdict(config) | dict(data=data, plan=plan, backend=backend)), progress=tell, dataset=dataset))
-        yield dataset, done
+        dataset, configs = load(data, config.target, config.positive), [replace(config, data=data, plan=plan, backend=b) for b in backends]
+        tell = lambda share, text: progress and progress((i + share) / len(todo), f"{data}, {plan}: {text}")
+        yield dataset, _run_all(configs, tell, dataset)
 
 # %% ../nbs/06b_report.ipynb #8f7723cb
 def _frame(frame, **options): return f'<div class="scroll">{frame.rename_axis(None).to_html(border=0, justify="left", **options)}</div>'
@@ -49,47 +45,40 @@ def _audit(dataset):
     told = f"<ul>{items}</ul><p>Each is a question to those who made the table, not a verdict.</p>" if items else "<p>Nothing was found, which is no proof that all is well.</p>"
     return f"<p>{escape(repr(dataset))}</p>{told}<p class='mute'>Fingerprint of rows, columns and values: <code>{dataset.fingerprint}</code></p>"
 
-# %% ../nbs/06b_report.ipynb #4a05c805
+# %% ../nbs/06b_report.ipynb #56777657
 def _further(runs):  # a DataFrame of text: measures computed from the predictions
     cell = lambda m: f"{m['mean']:.3f} [{m.lo:.3f}, {m.hi:.3f}]" if pd.notna(m.lo) else f"{m['mean']:.3f}"
     return pd.DataFrame({name: measures(r).loc[list(MEASURE_TITLES)].apply(cell, axis=1) for r, name in zip(runs, labels(runs))}).rename(MEASURE_TITLES).T
 
-def _contrasted(runs, margin):  # HTML: a sentence for each, and the numbers
-    found = contrasts(runs, margin=margin)
+def _contrasted(found):  # HTML: a sentence for each, and the numbers
     number = lambda v: "" if pd.isna(v) else f"{v:.3g}"
     numbers = found[["b", "difference", "lo", "hi", "p_value", "p_holm", "p_equivalent_holm", "worse", "equivalent", "better"]].rename(columns={
         "b": "against", "lo": "95 % from", "hi": "to", "p_value": "p", "p_holm": "p, Holm", "p_equivalent_holm": "p, not equivalent",
         "worse": "P(worse)", "equivalent": "P(equivalent)", "better": "P(better)"})
     return "".join(f"<p>{escape(v)}</p>" for v in found.verdict) + _frame(numbers, index=False, formatters={c: number for c in numbers.columns[1:]})
 
-# %% ../nbs/06b_report.ipynb #3f574c1a
+# %% ../nbs/06b_report.ipynb #e5fc45c1
 def _figures(runs):
     nets = [r for r in runs if len(r.curve)]
-    drawn = [roc_figure(runs[:5]), precision_recall_figure(runs[:5]), calibration_figure(runs[:5]), decision_figure(runs[:5]),
-             *([curve_figure(nets)] if nets else []), *map(confusion_figure, runs[:2], labels(runs))]
-    return '<div class="figures">' + "".join(f"<figure>{svg(f)}<figcaption>{escape(f.alt)}</figcaption></figure>" for f in drawn) + "</div>"
+    return gallery([*(draw(runs[:5]) for draw in (roc_figure, precision_recall_figure, calibration_figure, decision_figure)),
+                    *([curve_figure(nets)] if nets else []), *map(confusion_figure, runs[:2], labels(runs))])
 
-def _section(dataset, runs, margin):
+def _section(dataset, runs, found):  # `found` from `contrasts`
     plan = runs[0].config.plan
     title = f"{dataset.name}, {'each group left out in turn' if plan == 'groups' else plan}"
-    further = f"<h3>Further measures</h3>{_frame(_further(runs))}" if len(runs[0].folds) else ""
-    return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(table(runs)))}<h3>{escape(labels(runs)[0])} against the others</h3>{_contrasted(runs, margin)}"
-            f"{further}<h3>Figures</h3>{_figures(runs)}</section>")
+    return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(table(runs)))}<h3>{escape(labels(runs)[0])} against the others</h3>{_contrasted(found)}"
+            f"<h3>Further measures</h3>{_frame(_further(runs))}<h3>Figures</h3>{_figures(runs)}</section>")
 
-# %% ../nbs/06b_report.ipynb #60ea2dcf
+# %% ../nbs/06b_report.ipynb #b09aa5a8
 PACKAGES = ("mlp_bench", "numpy", "scipy", "scikit-learn", "pandas", "tensorflow", "keras", "mlflow")
-
-def _version(package):
-    try: return version(package)
-    except PackageNotFoundError: return "not installed"
 
 def _again(config, all_runs, command):
     settings = pd.DataFrame({"value": {k: str(v) for k, v in asdict(config).items() if k not in ("data", "plan", "backend")}})
     ids = pd.DataFrame([dict(data=r.config.data, plan=r.config.plan, model=r.config.backend, run=r.run_id, key=r.key[:16]) for r in all_runs])
-    versions = pd.DataFrame({"version": {"Python": platform.python_version()} | {p: _version(p) for p in PACKAGES}})
+    installed = pd.DataFrame({"version": {name.replace("python", "Python"): v or "not installed" for name, v in versions(PACKAGES).items()}})
     return (f"<section><h2>To do it again</h2><pre>{escape(command)}</pre><p>The folds come from the seed in the plan (2026 unless written otherwise), the networks from the setting "
             f"<code>seed</code>. Scores are the same on every repetition on one machine; times are those of the run that was stored.</p>"
-            f"<div class='three'>{_frame(settings)}{_frame(versions)}{_frame(ids, index=False)}</div></section>")
+            f"<div class='three'>{_frame(settings)}{_frame(installed)}{_frame(ids, index=False)}</div></section>")
 
 # %% ../nbs/06b_report.ipynb #be6c3446
 STYLE = """<style>:root{color-scheme:light dark}body{font:16px/1.55 system-ui,sans-serif;max-width:1180px;margin:0 auto;padding:24px;color:light-dark(#16181b,#e8e9eb);background:light-dark(#fff,#15171a)}
@@ -102,7 +91,7 @@ def _page(title, body):
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'"><title>{escape(title)}</title>{STYLE}</head><body>{body}</body></html>')
 
-# %% ../nbs/06b_report.ipynb #decd3f3d
+# %% ../nbs/06b_report.ipynb #3bb065aa
 def report(
     data: str = "heart",  # as for `load`
     preset_name: str = "plain",  # `plain` or `tuned`, see `preset`
@@ -114,11 +103,11 @@ def report(
 ) -> str:  # HTML
     "A self-contained page: audit, results, contrasts, figures, and how to do it again"
     config = preset(preset_name, data=data, **settings)
-    found = list(_measured(config, backends, progress))
-    leads = "".join(f"<p class='lead'><b>{escape(d.name)}, {escape(r[0].config.plan)}</b>: {escape(contrasts(r, margin=margin).verdict[0])}</p>" for d, r in found if len(r) > 1)
-    tables = {d.name: d for d, _ in found}
-    heart = f"<p class='notice'>{CAUTION}</p>" if any(d.target == "HeartDisease" for d, _ in found) else ""
-    body = (f"<h1>{escape(' and '.join(tables))}</h1><p class='mute'>Made by mlp_bench {_version('mlp_bench')}.</p>{heart}{leads}"
+    found = [(d, r, contrasts(r, margin=margin)) for d, r in _measured(config, backends, progress)]
+    leads = "".join(f"<p class='lead'><b>{escape(d.name)}, {escape(r[0].config.plan)}</b>: {escape(c.verdict[0])}</p>" for d, r, c in found)
+    tables = {d.name: d for d, _, _ in found}
+    heart = f"<p class='notice'>{CAUTION}</p>" if any(d.target == "HeartDisease" for d in tables.values()) else ""
+    body = (f"<h1>{escape(' and '.join(tables))}</h1><p class='mute'>Made by mlp_bench {versions(['mlp_bench'])['mlp_bench']}.</p>{heart}{leads}"
             f"<section><h2>The table{'s' if len(tables) > 1 else ''}</h2>{''.join(map(_audit, tables.values()))}</section>"
-            + "".join(_section(d, r, margin) for d, r in found) + _again(config, [x for _, r in found for x in r], command or f"mlp_bench report {shlex.quote(data)}"))
+            + "".join(_section(*parts) for parts in found) + _again(config, [x for _, r, _ in found for x in r], command or f"mlp_bench report {shlex.quote(data)}"))
     return _page(f"mlp_bench: {data}", body)

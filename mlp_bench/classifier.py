@@ -191,6 +191,7 @@ def fit_fleet(
     tables,         # (X, y) or (X, y, sample_weight) of each
     n_jobs=None,    # processes: None for one, -1 for one per core; used only if the work is worth their start
     progress=None,  # called with the share done
+    watch=None,     # as for `train_block`, network = estimator × ensemble + member; all is then trained in this process
 ):                  # returns the fitted estimators
     "Fit many estimators at once: the same networks as with `fit` one after another"
     estimators = list(estimators)
@@ -199,10 +200,11 @@ def fit_fleet(
     jobs = [e._prepare(*table) for e, table in zip(estimators, tables, strict=True)]
     tasks = [task for e, job in zip(estimators, jobs) for task in tasks_of(e, *job)]
     work = sum(s["epochs"] * len(rows[0]) * sum(m * n for m, n in zip(sizes, sizes[1:])) for s, sizes, rows, *_ in tasks)
-    workers = effective_n_jobs(n_jobs) if work > WORTHWHILE else 1
+    workers = effective_n_jobs(n_jobs) if work > WORTHWHILE and not watch else 1
     blocks = blocks_of(tasks, BLOCK if workers == 1 else BLOCK // 2)
-    done = train_blocks([[tasks[i] for i in block] for block in blocks], min(workers, len(blocks)), progress or (lambda share: None))
-    trained = dict(zip(chain.from_iterable(blocks), chain.from_iterable(done)))  # position: what came of it
+    order, tell = list(chain.from_iterable(blocks)), watch and (lambda i, *facts: watch(order[i], *facts))
+    done = train_blocks([[tasks[i] for i in block] for block in blocks], min(workers, len(blocks)), progress or (lambda share: None), tell)
+    trained = dict(zip(order, chain.from_iterable(done)))  # position: what came of it
     runs = (trained[i] for i in range(len(tasks)))
     for e, (*_, seeds) in zip(estimators, jobs): e._keep([next(runs) for _ in seeds])
     return estimators

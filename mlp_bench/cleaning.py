@@ -23,8 +23,8 @@ def _numeric(
     "A column as numbers; what cannot be read as one is an InputError that names it."
     plain = column if is_numeric(column) else pd.to_numeric(column.astype(object), errors="coerce")
     values = plain.to_numpy(dtype=float, na_value=np.nan)
-    blank = column.isna() | column.map(lambda v: isinstance(v, str) and not v.strip()).astype(bool)
-    bad = np.isnan(values) & ~blank.to_numpy() | (np.abs(values) > 1e100)
+    bad = np.abs(values) > 1e100
+    if plain is not column: bad |= np.isnan(values) & ~column.map(lambda v: pd.isna(v) or isinstance(v, str) and not v.strip()).to_numpy(bool)
     if bad.any():
         raise InputError(f"column {_few([column.name])} is numeric, but {_few([column[bad].iloc[0]])!r} cannot be read as a finite number.")
     return values
@@ -81,11 +81,12 @@ def _flag_names(
     taken,  # names already in use
 ):  # returns list of str
     "<column>_missing for each column, with underscores added where that name is taken."
-    names = []
+    names, used = [], set(taken)
     for column in columns:
         name = f"{column}_missing"
-        while name in (*taken, *names): name += "_"
+        while name in used: name += "_"
         names.append(name)
+        used.add(name)
     return names
 
 # %% ../nbs/01_cleaning.ipynb #7128be5c

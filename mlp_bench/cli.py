@@ -175,7 +175,7 @@ def run(
     data: Annotated[str, typer.Argument(help="heart (bundled), kaggle:owner/slug (downloads), or a CSV or Parquet file.")] = "heart",
     target: _opt("Column to predict; known for heart.") = None,
     positive: _opt("Label that counts as positive; else the second in sorted order.") = None,
-    backend: Annotated[str, typer.Option(help="numpy, keras or both; or a baseline: majority, logistic, sklearn_mlp, hist_gb.")] = "both",
+    backend: Annotated[str, typer.Option(help="numpy, keras or both; or a baseline: majority, logistic, sklearn_mlp, hist_gb; and xgboost, lightgbm, catboost if installed.")] = "both",
     preset: _opt("plain, or tuned: recipe and settings that help small networks; options given beside it win.", default="plain") = None,
     recipe: _opt("Preprocessing: standard, robust or seed.", default="standard") = None,
     plan: _opt("cv:FOLDSxREPEATS, holdout or groups.", default="cv:10x1") = None,
@@ -199,7 +199,7 @@ def run(
     dtype: _opt("float32 or float64.", default="float32") = None,
     rng: _opt("Dropout masks: fast, or keras for exactly those of Keras.", default="fast") = None,
     seed: _opt("Initial weights, shuffles, dropout.", int, 0) = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Add majority class, logistic regression, scikit-learn's MLP and gradient boosting.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Add majority class, logistic regression, scikit-learn's MLP and gradient boosting, and XGBoost, LightGBM and CatBoost if installed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again even if the store has the result.")] = False,
     json_file: Annotated[Optional[str], typer.Option("--json", metavar="FILE", help="Write the results to FILE.")] = None,
 ):
@@ -249,17 +249,18 @@ def rank(
         if not len(found): return print(f"No runs yet in {tracking_uri()}: mlp_bench run makes the first.")
         _print_ranking(found)
 
-# %% ../nbs/07_cli.ipynb #29986815
+# %% ../nbs/07_cli.ipynb #353fa1cf
 def _print_ranking(found):
     from rich import box
     from rich.table import Table
     from mlp_bench.compare import NAMES, TITLES, seconds
+    from mlp_bench.manager import short_plan
     scores = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")]
     settings = list(found)[list(found).index("backend") + 1:min(map(list(found).index, TITLES))]
     table = Table("", "run", "model", "data", "plan", *settings, *(TITLES[m] for m in scores), "fit", box=box.SIMPLE_HEAD)
     for _, group in found.groupby(["dataset", "plan"], sort=False):
         for _, r in group.iterrows():
-            table.add_row(str(r["rank"]), r.run_id[:8], NAMES[r.backend], r.dataset, r.plan.removesuffix("@2026"),
+            table.add_row(str(r["rank"]), r.run_id[:8], NAMES.get(r.backend, r.backend), r.dataset, short_plan(r.plan),
                           *(str(r[s]) for s in settings), *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
         table.add_section()
     _console(150).print(table)
@@ -324,11 +325,11 @@ def predict(
 ):
     "Predict the rows of a file: probability p of the positive class, and label."
     with clear_errors():
-        from mlp_bench.data import read_table
+        from mlp_bench.data import read_table, safe_csv
         from mlp_bench.manager import load_model
         if out: _check_place(out)
         model = load_model(run_id)
-        text = model.predict(read_table(file, _text_columns(model))).to_csv(index=False)
+        text = safe_csv(model.predict(read_table(file, _text_columns(model))))
         _write(out, text) if out else print(text, end="")
         if model.target == "HeartDisease": _say("A teaching example, not for clinical use.")
 
@@ -405,15 +406,25 @@ def _check_port(port, host):
         try: s.bind((host, port))
         except OSError as e: raise InputError(f"Port {port} of {host} cannot be used ({e.strerror}; another dashboard?): choose one with --port.") from None
 
+# %% ../nbs/07_cli.ipynb #dced7dcd
+def _address(port, host, token):  # what a browser on this machine can open
+    from urllib.parse import quote
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/" + (f"?token={quote(token)}" if token else "")
+
 @app.command()
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8866,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network that this machine has.")] = "127.0.0.1",
+    token: Annotated[Optional[str], typer.Option(envvar="MLP_BENCH_TOKEN", help="What visitors must know; default: a new random one, which is printed.")] = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Let in whoever is on this machine.")] = False,
 ):
-    "Serve the dashboard: train, rank, compare, clean up in a browser."
+    "Serve the dashboard: train, compare, try a row, clean up in a browser."
     with clear_errors():
-        from mlp_bench.compare import serve_command, serve_environment
-        command = serve_command(port, host)
+        import secrets
+        from mlp_bench.workbench import serve_command, serve_environment
+        word = "" if no_token else token or secrets.token_urlsafe(24)
+        command = serve_command(port, host, not no_token)
         _check_port(port, host)
-        print(f"The dashboard will be at http://{host}:{port} in a moment; Ctrl-C ends it.", flush=True)
-        os.execve(command[0], command, serve_environment())  # become the server, so that signals reach it
+        print(f"The dashboard will be at {_address(port, host, word)} in a moment; Ctrl-C ends it.", flush=True)
+        os.execve(command[0], command, serve_environment(word))  # become the server, so that signals reach it

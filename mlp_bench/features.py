@@ -113,7 +113,7 @@ class SmoothScaler(RobustScaler):
 
     def transform(self, X):
         "Scaled values within (-3, 3)."
-        z = super().transform(X)
+        with np.errstate(over="ignore"): z = np.clip(super().transform(X), -1e150, 1e150)
         return z / np.sqrt(1 + (z / 3) ** 2)
 
 # %% ../nbs/02_features.ipynb #5aba2847

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['quiet_stderr', 'import_keras', 'precision', 'network', 'optimizer', 'compiled', 'shuffled', 'batches', 'averaging',
-           'watching', 'fit_keras', 'scorer', 'KerasMLPClassifier']
+           'watching', 'fit_keras', 'reporting', 'scorer', 'KerasMLPClassifier']
 
 # %% ../nbs/04_keras_mlp.ipynb #a20a95e0
 import math
@@ -179,6 +179,19 @@ def fit_keras(
     arrays = model.get_weights()
     return arrays[::2], arrays[1::2], history["loss"], history.get("val_loss", [])
 
+# %% ../nbs/04_keras_mlp.ipynb #be071605
+def reporting(
+    watch,   # called with member, epoch, loss, kernels and biases, see `train_block`
+    member,  # number of the network
+):           # returns a callback
+    "A callback that tells `watch` of each epoch"
+    keras, _ = import_keras()
+    class Report(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            arrays = self.model.get_weights()
+            watch(member, epoch, logs["loss"], arrays[::2], arrays[1::2])
+    return Report()
+
 # %% ../nbs/04_keras_mlp.ipynb #77559ee8
 @cache
 def scorer(
@@ -195,8 +208,12 @@ def scorer(
 # %% ../nbs/04_keras_mlp.ipynb #ad19398f
 class KerasMLPClassifier(BinaryMLP):
     "The same multi-layer perceptron, trained by Keras on TensorFlow; parameters as `BinaryMLP`"
+    _watch = None  # set on an estimator: called after each epoch, as by `train_block`; `clone` forgets it
+
     def _train(self, sizes, rows, validation, seeds):
-        with precision(self.dtype): return [fit_keras(sizes, rows, validation, seed, self.get_params()) for seed in seeds]
+        calls = lambda member: [reporting(self._watch, member)] if self._watch else []
+        with precision(self.dtype):
+            return [fit_keras(sizes, rows, validation, seed, self.get_params(), calls(i)) for i, seed in enumerate(seeds)]
 
     def _logits(self, X):
         score = scorer((len(self.coefs_[0]), *map(len, self.intercepts_)), self.activation)

@@ -651,7 +651,7 @@ def _complain(self, losses, members):
 Fleet.complain = _complain
 
 # %% ../nbs/03_numpy_mlp.ipynb #3a021a86
-def _train(self, rows, epochs=100, validation=None, patience=10, average_last=0.0, progress=None):
+def _train(self, rows, epochs=100, validation=None, patience=10, average_last=0.0, progress=None, watch=None):
     "As the function `train`, with (X, y, w) for each member; returns the two loss curves of each"
     self.load(rows, epochs)
     losses, checks, stops = [], [[] for _ in self.nets], [EarlyStopping(patience) for _ in self.nets]
@@ -662,6 +662,8 @@ def _train(self, rows, epochs=100, validation=None, patience=10, average_last=0.
             losses.append(np.sum(steps * self.chunk.widths, axis=1) / self.chunk.n)
         if not np.isfinite(losses[-1]).all(): self.complain(steps, running)
         if epoch >= epochs - averaged: mean += self.theta / averaged
+        if watch:
+            for k in running: watch(k, epoch, losses[-1][k].item(), self.nets[k].W, self.nets[k].b)
         if validation:
             for k in running: checks[k].append(self.nets[k].loss(*validation[k]))
             running = [k for k in running if not stops[k](checks[k][-1], self.nets[k].theta)]
@@ -680,12 +682,14 @@ LOCKSTEP = ("activation", "optimizer", "initializer", "batch_size", "epochs", "e
 def train_block(
     tasks,          # (settings, layer sizes, rows, validation rows, seed) of each network; all agree in shape and in LOCKSTEP
     progress=None,  # called with the share of the epochs done
+    watch=None,     # called with position, epoch, loss, kernels and biases of each network still running, after each epoch
 ):                  # returns coefs, intercepts, loss curve and validation losses of each
     "Train networks of one shape as a fleet"
     s, sizes, *_ = tasks[0]
     nets = [TextbookMLP(sizes, **{name: own[name] for name in SETTINGS}, seed=seed) for own, *_, seed in tasks]
     rows, validation = ([task[i] for task in tasks] for i in (2, 3))
-    curves = Fleet(nets, s["batch_size"]).train(rows, s["epochs"], validation if s["early_stopping"] else None, s["patience"], s["average_last"], progress)
+    checked = validation if s["early_stopping"] else None
+    curves = Fleet(nets, s["batch_size"]).train(rows, s["epochs"], checked, s["patience"], s["average_last"], progress, watch)
     return [([W.copy() for W in net.W], [b.copy() for b in net.b], *curve) for net, curve in zip(nets, curves)]
 
 # %% ../nbs/03_numpy_mlp.ipynb #8ad53777
@@ -701,10 +705,11 @@ def blocks_of(
 
 # %% ../nbs/03_numpy_mlp.ipynb #bc846ed8
 def train_blocks(
-    blocks,    # lists of tasks
-    workers,   # processes, this one included
-    progress,  # called with the share done
-):             # returns what `train_block` returned for each
+    blocks,      # lists of tasks
+    workers,     # processes, this one included; 1 for those who watch
+    progress,    # called with the share done
+    watch=None,  # as for `train_block`, positions counted through all blocks
+):               # returns what `train_block` returned for each
     "Train blocks here and, with more than one worker, in other processes too; whoever is free takes the next"
     done, waiting = [None] * len(blocks), deque(range(len(blocks)))
     def work(train, i=None):
@@ -713,7 +718,9 @@ def train_blocks(
             except IndexError: return  # nothing is left
             try: done[i], i = train(blocks[i]), None
             except BaseException: waiting.clear(); raise  # call the others off
-    here = lambda block: train_block(block, lambda part: progress((sum(x is not None for x in done) + part) / len(blocks)))
+    count = lambda: sum(x is not None for x in done)
+    tell = watch and (lambda k, *facts: watch(sum(map(len, blocks[:count()])) + k, *facts))
+    here = lambda block: train_block(block, lambda part: progress((count() + part) / len(blocks)), tell)
     if workers == 1: work(here)
     else: work_together(work, here, waiting.popleft(), workers - 1)
     progress(1.0)

@@ -17,6 +17,17 @@ def pytest_collection_modifyitems(config, items):
         if "slow" in item.keywords: item.add_marker(pytest.mark.skip(reason="long: run with --slow"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "The dashboard's tests go to one process, and first, since they take longest; any other test to whoever is free. (pytest 9.2 ignores xdist's groups.)"
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return "dashboard" if "test_dashboard.py" in nodeid else nodeid
+
+    return Together(config, log)
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     "A fresh run store in an empty working directory"

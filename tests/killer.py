@@ -1,0 +1,127 @@
+"""Kills runs with SIGKILL at chosen points and looks at what they leave:
+
+    python tests/killer.py some/folder run|create N
+
+A *point* is the time just before or after one of the calls below, just before a commit to the database, or just before a file of the store is opened for writing.
+`run` kills while a configuration is trained into a store that exists, `create` while an empty folder becomes a store. N points are tried, spread evenly over all there are (0: every one).
+Everything is imported once, and each run is a forked child: a real process with a real end, but without seconds of imports.
+"""
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import traceback
+from contextlib import closing
+from pathlib import Path
+
+import mlflow
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from mlp_bench import manager
+from mlp_bench.data import load
+from mlp_bench.manager import KEY, Config, find, get_run, load_model, purge, run, runs
+
+SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
+CALLS = [*((mlflow.MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated")), (mlflow.pyfunc, "log_model"),
+         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), *((manager, name) for name in ("_create_store", "evaluate", "final_model", "save_model", "_dump", "_save_figures"))]
+
+
+def in_a_child(f, *args):
+    "The exit code of a child that calls `f`; negative if a signal ended it"
+    pid = os.fork()
+    if pid == 0:
+        try: f(*args); os._exit(0)
+        except BaseException: traceback.print_exc(); sys.stderr.flush(); os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def watched(call, place, last=None):
+    "Do it, and die at the `last` point; without one, write down the points' names"
+    seen = []
+    def point(name):
+        seen.append(name)
+        if len(seen) - 1 == last: os.kill(os.getpid(), signal.SIGKILL)
+    def around(owner, name):
+        f = getattr(owner, name)
+        def wrapped(*args, **kwargs):
+            point(f"before {name}")
+            result = f(*args, **kwargs)
+            point(f"after {name}")
+            return result
+        setattr(owner, name, wrapped)
+    def opened(what, args):
+        if what == "open" and set(str(args[1])) & set("wax+") and str(args[0]).startswith(str(place)): point(f"before opening {Path(os.fsdecode(args[0])).name}")
+    for owner, name in CALLS: around(owner, name)
+    event.listen(Engine, "commit", lambda con: point("before a commit"))
+    sys.addaudithook(opened)
+    call()
+    if last is None: (place / "points.json").write_text(json.dumps(seen))
+
+
+def files(): return {str(p) for p in Path("mlartifacts").rglob("*") if p.is_file()}
+
+
+def look(kept, before):
+    "What the next command finds, and whether everything can be mended and removed"
+    key = SMALL.key(load("heart"))
+    with closing(sqlite3.connect("mlflow.db")) as con:
+        complete = con.execute("SELECT count(*) FROM tags JOIN runs USING (run_uuid) WHERE key = ? AND value = ? AND status = 'FINISHED'", [KEY, key]).fetchone()[0]
+    found = find(key)
+    assert (found is not None) == bool(complete) == (len(runs()) == 2), "counted if and only if it was complete"
+    again = run(SMALL)
+    assert again.cached == bool(complete) and len(get_run(again.run_id).folds) == 2
+    load_model(again.run_id)
+    gone = purge([again.run_id], broken=True)
+    assert manager.purgeable(broken=True) == [] and list(runs().run_id) == [kept] == [r.info.run_id for r in manager.purgeable(all=True)], gone
+    assert files() == before, files() ^ before
+    assert complete or not list(Path("mlflow.db.locks").iterdir()), "who was killed after the last write left an empty lock file, that is all"
+
+
+def look_at_created():
+    assert not Path("mlflow.db").exists() or manager._ask(manager._experiment_id, lambda *_: None), "no half store"
+    assert not run(SMALL).cached and len(runs()) == 1 and not list(Path().glob("*.new*"))
+
+
+def chosen(place, count):
+    points = json.loads((place / "points.json").read_text())
+    return points, np.unique(np.linspace(0, len(points) - 1, count or len(points)).astype(int)).tolist()
+
+
+def kill_runs(place, count):
+    in_a_child(lambda: Path("kept.txt").write_text(run(Config(plan="cv:2", backend="logistic")).run_id))
+    kept = Path("kept.txt").read_text()
+    assert in_a_child(watched, lambda: run(SMALL), place) == 0
+    in_a_child(lambda: purge([find(SMALL.key(load("heart"))).run_id]))
+    before, (points, which) = files(), chosen(place, count)
+    for n in which: yield points[n], in_a_child(watched, lambda: run(SMALL), place, n), in_a_child(look, kept, before)
+
+
+def kill_creations(place, count):
+    assert in_a_child(watched, manager.connect, place) == 0
+    points, which = chosen(place, count)
+    for n in which:
+        for p in place.iterdir(): shutil.rmtree(p) if p.is_dir() else p.unlink()
+        yield points[n], in_a_child(watched, manager.connect, place, n), in_a_child(look_at_created)
+
+
+def warm_up(place):
+    "One run in a store of its own, so that the children have nothing left to import"
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/warm.db"
+    purge([run(SMALL).run_id])
+    for p in place.iterdir(): shutil.rmtree(p) if p.is_dir() else p.unlink()
+
+
+if __name__ == "__main__":
+    place, count = Path(sys.argv[1]).absolute(), int(sys.argv[3])
+    os.chdir(place)
+    warm_up(place)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
+    told = [(name, ended, looked) for name, ended, looked in (kill_runs if sys.argv[2] == "run" else kill_creations)(place, count)]
+    print(json.dumps(told))

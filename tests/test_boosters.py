@@ -1,0 +1,83 @@
+"""Boosted trees from other libraries: baselines like the others, where they are installed."""
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from mlp_bench import manager
+from mlp_bench.data import InputError, load
+from mlp_bench.manager import BOOSTERS, Config, check, final_model, load_model, read_model, run, save_model
+
+INSTALLED = [name for name in BOOSTERS if name in manager.BACKENDS]
+
+
+def test_lightgbm_is_among_them_so_that_this_file_tests_something():
+    assert "lightgbm" in INSTALLED
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_stored_booster_gives_the_same_probabilities_and_no_pickle(name, tmp_path):
+    heart = load("heart")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = final_model(Config(backend=name), heart)
+        before = model.predict(heart.X)
+        save_model(model, tmp_path)
+        assert read_model(tmp_path).predict(heart.X).equals(before)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "preprocess.skops", BOOSTERS[name][1]}
+    assert not any(p.read_bytes().startswith(b"\x80") for p in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_booster_is_judged_stored_and_found_again(name, store, capfd):
+    first = run(Config(backend=name, plan="cv:3"))
+    again = run(Config(backend=name, plan="cv:3", epochs=7))  # it reads no setting of a network
+    assert again.cached and again.run_id == first.run_id and first.metrics["roc_auc"] > 0.88
+    assert {p.name for p in store.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlflow.db.locks", "mlartifacts"}, "a library left files"
+    assert capfd.readouterr().out == ""
+    assert load_model(first.run_id).predict(load("heart").X).p.between(0, 1).all()
+    requirements, = store.glob("mlartifacts/models/*/artifacts/requirements.txt")
+    assert "boosters" in requirements.read_text()
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_the_same_seed_gives_the_same_bits(name):
+    heart, config = load("heart"), Config(backend=name, seed=3)
+    assert final_model(config, heart).predict(heart.X).equals(final_model(config, heart).predict(heart.X))
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_a_missing_library_is_one_sentence_with_the_way_to_get_it(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=rf"{name} is needed as a baseline: pip install 'mlp_bench\[boosters\]'"): check(Config(backend=name))
+
+
+def test_what_is_not_installed_is_not_offered():
+    code = "import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\nfrom mlp_bench.manager import BACKENDS; print(*BACKENDS)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["numpy", "keras", "majority", "logistic", "sklearn_mlp", "hist_gb"]
+
+
+def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(monkeypatch):
+    heart, asked, version = load("heart"), [], manager.version
+    keys = {b: Config(backend=b).key(heart) for b in ("lightgbm", "logistic")}
+    monkeypatch.setattr(manager, "version", lambda name: asked.append(name) or ("99" if name == "lightgbm" else version(name)))
+    assert Config(backend="logistic").key(heart) == keys["logistic"] and asked == ["scikit-learn"]
+    assert Config(backend="lightgbm").key(heart) != keys["lightgbm"] and asked[1:] == ["lightgbm", "scikit-learn"]
+
+
+def test_a_library_that_does_not_load_is_one_sentence(monkeypatch):
+    def broken(name): raise OSError("libgomp.so.1: cannot open shared object file")
+    monkeypatch.setattr(manager, "import_module", broken)
+    with pytest.raises(InputError, match="lightgbm is installed but cannot be loaded .libgomp"): check(Config(backend="lightgbm"))
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_seed_that_cannot_be_used_is_met_before_training(name):
+    with pytest.raises(InputError, match="random_state"): check(Config(backend=name, seed=-1))
+
+
+def test_importing_the_manager_loads_no_booster():
+    code = "import sys, mlp_bench.manager; print([n for n in ('xgboost', 'lightgbm', 'catboost') if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,94 @@
+"""Many processes on one store: nothing is trained twice, nothing is lost, and nobody fails."""
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlp_bench import manager
+from mlp_bench.data import load
+from mlp_bench.manager import Config, purge, run, runs
+
+SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
+PART = """
+import json, os, sys
+from mlp_bench.manager import *
+first, count = map(int, sys.argv[1:])
+made = [run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=s)) for s in range(first, first + count)]
+print(json.dumps([[r.run_id, r.cached, r.metrics['roc_auc'], r.oof.p.sum()] for r in made]))
+"""
+
+
+def together(parts):
+    "What processes print that run at the same time, each asking for `count` configurations from a first seed on"
+    started = [subprocess.Popen([sys.executable, "-c", PART, str(first), str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for first, count in parts]
+    told = [p.communicate() for p in started]
+    assert [p.returncode for p in started] == [0] * len(parts), [err[-2000:] for _, err in told]
+    return [json.loads(out) for out, _ in told]
+
+
+@pytest.mark.slow
+def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(store):
+    told = together([(0, 1)] * 8)
+    assert len({(run_id, auc, p) for (run_id, _, auc, p), in told}) == 1 and sorted(cached for (_, cached, _, _), in told) == [False] + [True] * 7
+    assert len(manager.purgeable(all=True)) == len(runs()) == 1
+    assert not list(store.glob("mlflow.db.locks/*")) and not list(store.glob("*.new*"))
+
+
+@pytest.mark.slow
+def test_eight_processes_with_25_configurations_each_lose_and_double_none(store):
+    told = [one for part in together([(25 * i, 25) for i in range(8)]) for one in part]
+    assert len({run_id for run_id, *_ in told}) == 200 and not any(cached for _, cached, *_ in told)
+    assert sorted(runs().seed) == list(range(200)) and len(manager.purgeable(all=True)) == 200
+
+
+def test_who_waits_says_so_and_a_killed_holder_keeps_nobody_waiting(store):
+    manager.connect()
+    key, holding = SMALL.key(load("heart")), Path("holding")
+    code = f"from mlp_bench.manager import _alone; import pathlib, time\nwith _alone({key!r}, print): pathlib.Path('holding').touch(); time.sleep(600)"
+    holder = subprocess.Popen([sys.executable, "-c", code])
+    while not holding.exists(): time.sleep(0.05)
+    said = []
+    def tell(share, text):
+        if not said: holder.kill()
+        said.append(text)
+    assert not run(SMALL, progress=tell).cached and "waiting" in said[0] and "waiting" not in said[1]
+    holder.wait()
+
+
+def test_force_waits_for_nobody(store):
+    manager.connect()
+    with manager._alone(SMALL.key(load("heart")), print): assert not run(SMALL, force=True).cached
+
+
+def test_a_failure_leaves_the_configuration_to_the_next(store, monkeypatch):
+    with monkeypatch.context() as m:
+        m.setattr(manager, "evaluate", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError): run(SMALL)
+    said = []
+    assert not run(SMALL, progress=lambda share, text: said.append(text)).cached and not any("waiting" in text for text in said)
+
+
+def test_a_store_that_is_made_twice_in_one_process_is_made_whole_twice(store):
+    for _ in range(2):
+        client, experiment = manager.connect()
+        assert client.get_experiment(experiment).artifact_location == (store / "mlartifacts").as_uri()
+        assert {e.name: e.artifact_location for e in client.search_experiments()}.keys() == {"mlp_bench", "Default"}
+        (store / "mlflow.db").unlink()
+    assert not list(store.glob("*.new*"))
+
+
+def test_purging_leaves_the_bin_of_others_alone(store):
+    import mlflow
+    client = mlflow.MlflowClient()
+    foreign = client.create_experiment("foreign")
+    thrown = client.create_run(foreign).info.run_id
+    client.delete_run(thrown)
+    client.delete_experiment(foreign)
+    ours = run(Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))).run_id
+    assert purge([ours]) == [ours]
+    client.restore_experiment(foreign)
+    client.restore_run(thrown)
+    assert client.get_run(thrown).info.lifecycle_stage == "active"

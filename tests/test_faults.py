@@ -1,0 +1,285 @@
+"""What happens when things go wrong: killed processes, damaged files, full disks, locked databases, servers that go away. Nothing half done is ever taken for a result."""
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from typer.testing import CliRunner
+
+from mlp_bench import manager
+from mlp_bench.cli import app
+from mlp_bench.data import InputError, load
+from mlp_bench.manager import Config, find, get_run, load_model, parse_plan, purge, run, runs
+
+SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
+COMMAND = ["run", "--backend", "numpy", "--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4"]  # the same
+KILLER = Path(__file__).with_name("killer.py")
+
+
+# Killed
+
+@pytest.mark.parametrize("what, points", [("run", 3), ("create", 2), pytest.param("run", 0, marks=pytest.mark.slow), pytest.param("create", 0, marks=pytest.mark.slow)])
+@pytest.mark.timeout(7200)
+def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, store):
+    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(store.parent)}
+    done = subprocess.run([sys.executable, str(KILLER), str(store), what, str(points)], capture_output=True, text=True, env=quiet)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert len(told) >= (points or 25) and [ended for _, ended, _ in told] == [-signal.SIGKILL] * len(told)
+    assert not [name for name, _, looked in told if looked], done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_that_is_marked_as_killed(store):
+    manager.connect()
+    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import app; app()", "run", "--backend", "numpy", "--epochs", "1000000", "--seed", "3"], stderr=subprocess.PIPE, text=True)
+    def statuses():
+        with closing(sqlite3.connect("mlflow.db")) as con: return [s for s, in con.execute("SELECT status FROM runs WHERE run_uuid IN (SELECT run_uuid FROM params)")]
+    while not statuses(): time.sleep(0.1)
+    time.sleep(1)  # it trains
+    start = time.perf_counter()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    print(f"ended {time.perf_counter() - start:.2f} s after Ctrl-C")
+    assert child.returncode == 130 and said.strip().endswith("Interrupted.") and "Traceback" not in said
+    assert statuses() == ["KILLED"] and runs().empty and len(purge(broken=True)) == 1
+
+
+# Damaged
+
+def altered(p):
+    data = bytearray(p.read_bytes())
+    data[len(data) // 2] ^= 1
+    p.write_bytes(data)
+
+
+DAMAGE = {"one byte altered": altered, "truncated": lambda p: os.truncate(p, p.stat().st_size // 2), "emptied": lambda p: os.truncate(p, 0), "deleted": lambda p: p.unlink()}
+
+
+@pytest.fixture
+def two(store):
+    "Two runs, and the files of the first by the names that its tag gives them"
+    first, second = run(SMALL), run(replace(SMALL, seed=1))
+    return first, second, *(places(r.run_id) for r in (first, second))
+
+
+def places(run_id):
+    r = manager._our_run(run_id)
+    folder, model = manager._local(r.info.artifact_uri), manager._model_folder(r)
+    return {name: model / name.removeprefix("model/") if name.startswith("model/") else folder / name for name in json.loads(r.data.tags[manager.FILES])}
+
+
+def refuses(f, run_id, name):
+    with pytest.raises(InputError) as said: f()
+    assert run_id in str(said.value) and name in str(said.value) and "--force" in str(said.value) and f"purge --run {run_id}" in str(said.value)
+
+
+def test_the_checksums_cover_all_that_is_read(two):
+    assert set(two[2]) == {"folds.parquet", "oof.parquet", "model/config.json", "model/preprocess.skops", "model/weights.safetensors"}
+    run_id = run(Config(plan="cv:2", backend="logistic")).run_id
+    assert "model/estimator.skops" in places(run_id)
+
+
+def test_a_damaged_file_is_named_and_never_used(two, monkeypatch):
+    first, second, mine, other = two
+    monkeypatch.setattr(manager, "_train", lambda *a: pytest.fail("trained without being asked to"))
+    for name, path in mine.items():
+        swapped = [] if name == "model/preprocess.skops" and path.read_bytes() == other[name].read_bytes() else [("swapped", lambda p: shutil.copy(other[name], p))]
+        for how, damage in [*DAMAGE.items(), *swapped]:
+            good = path.read_bytes()
+            damage(path)
+            for f in lambda: get_run(first.run_id), lambda: find(first.key), lambda: run(SMALL): refuses(f, first.run_id, name)
+            if name.startswith("model/"): refuses(lambda: load_model(first.run_id), first.run_id, name)
+            path.write_bytes(good)
+        assert run(SMALL).cached and get_run(second.run_id).cached
+    shutil.rmtree(mine["model/config.json"].parent)
+    for f in lambda: run(SMALL), lambda: load_model(first.run_id[:8]): refuses(f, first.run_id, "model")
+
+
+def test_a_damaged_run_is_trained_again_by_force_or_removed(two):
+    first, second, mine, _ = two
+    altered(mine["model/weights.safetensors"])
+    done = CliRunner().invoke(app, COMMAND)
+    assert done.exit_code == 2 and "weights.safetensors" in done.stderr and done.stderr.strip().count("\n") == 0
+    assert CliRunner().invoke(app, [*COMMAND, "--force"]).exit_code == 0
+    again = run(SMALL)
+    assert again.cached and again.run_id != first.run_id and again.oof.equals(first.oof)
+    assert CliRunner().invoke(app, ["purge", "--run", first.run_id, "--yes"]).exit_code == 0
+    assert set(runs().run_id) == {again.run_id, second.run_id} and run(SMALL).run_id == again.run_id
+
+
+def test_runs_from_before_there_were_checksums_are_read_as_ever(two):
+    first, _, mine, _ = two
+    manager.connect()[0].delete_tag(first.run_id, manager.FILES)
+    mine["model/config.json"].write_text(json.dumps(json.loads(mine["model/config.json"].read_text()), indent=3))
+    assert run(SMALL).run_id == get_run(first.run_id).run_id == first.run_id and len(load_model(first.run_id).predict(load("heart").X)) == 918
+
+
+# Full, read-only, locked, gone
+
+def said_in_one_sentence(done, *named):
+    assert done.exit_code == 2 and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.output, done.output
+    assert all(n in done.stderr for n in named), done.stderr
+
+
+@pytest.fixture
+def small_disk(store, monkeypatch):
+    "A run store on a disk of 4 MB"
+    disk = store / "disk"
+    disk.mkdir()
+    if shutil.which("mount") is None or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode: pytest.skip("no right to mount")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{disk}/mlflow.db")
+    yield disk
+    manager._forget(manager.tracking_uri())
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("kilobytes", [0, 40, 120])
+def test_a_full_disk_is_one_sentence_and_no_result(small_disk, kilobytes):
+    kept = run(Config(plan="cv:2", backend="logistic")).run_id
+    free = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(b"x" * max(0, free.f_bavail * free.f_frsize - kilobytes * 1024))
+    said_in_one_sentence(CliRunner().invoke(app, COMMAND), str(small_disk))
+    assert list(runs().run_id) == [kept]
+    (small_disk / "filler").unlink()
+    assert CliRunner().invoke(app, COMMAND).exit_code == 0 and run(SMALL).cached and len(runs()) == 2
+
+
+def test_files_that_may_not_grow_are_one_sentence_and_no_result(store):
+    manager.connect()
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\nfrom mlp_bench.cli import app; app({COMMAND!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and runs().empty, done.stderr
+    assert not run(SMALL).cached
+
+
+@pytest.mark.skipif(not shutil.which("setpriv") and os.geteuid() == 0, reason="root writes anywhere, and there is no setpriv to stop it")
+def test_a_read_only_folder_of_files_is_one_sentence_and_no_result(store):
+    kept = run(Config(plan="cv:2", backend="logistic")).run_id
+    folders = [store / "mlartifacts", store / "mlartifacts" / "models"]
+    drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    for f in folders: f.chmod(0o555)
+    try: done = subprocess.run([*drop, sys.executable, "-c", f"from mlp_bench.cli import app; app({COMMAND!r})"], capture_output=True, text=True)
+    finally: [f.chmod(0o755) for f in folders]
+    assert done.returncode == 2 and "mlartifacts" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert list(runs().run_id) == [kept] and [r.info.status for r in manager.purgeable(broken=True)] == ["FAILED"]
+
+
+def locked(path):
+    con = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    con.execute("BEGIN EXCLUSIVE")
+    return con
+
+
+def test_a_store_that_is_busy_for_some_seconds_is_waited_for(store, monkeypatch):
+    manager.connect()
+    final_model = manager.final_model
+    def busy(*args):
+        threading.Timer(3, locked("mlflow.db").close).start()
+        return final_model(*args)
+    monkeypatch.setattr(manager, "final_model", busy)
+    assert not run(SMALL).cached and run(SMALL).cached
+
+
+@pytest.mark.slow
+def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatch):
+    manager.connect()
+    held, final_model = [], manager.final_model
+    with monkeypatch.context() as m:
+        m.setattr(manager, "final_model", lambda *args: held.append(locked("mlflow.db")) or final_model(*args))
+        said_in_one_sentence(CliRunner().invoke(app, COMMAND), "database is locked")
+    held[0].close()
+    assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1
+
+
+def served(store, port):
+    "An MLflow server that answers"
+    server = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{store}/server.db",
+                               "--artifacts-destination", str(store / "files"), "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while True:
+        try: return urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close() or server
+        except OSError: time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_in_mid_run_is_one_sentence_and_no_result(store, monkeypatch):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    server, final_model = served(store, port), manager.final_model
+    def gone(*args):
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        return final_model(*args)
+    try:
+        with monkeypatch.context() as m:
+            m.setattr(manager, "final_model", gone)
+            said_in_one_sentence(CliRunner().invoke(app, COMMAND), str(port))
+        server = served(store, port)
+        assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1 and run(SMALL).cached
+    finally: os.killpg(server.pid, signal.SIGKILL)
+
+
+# The key
+
+CHOICES = dict(recipe=["standard", "seed"], backend=["numpy", "keras", "logistic", "sklearn_mlp"], plan=["cv:10", "cv:10x1@2026", "cv:5", "holdout"], hidden_layer_sizes=[(32, 16), [32, 16], 8, (8,)],
+               activation=["relu", "tanh"], dropout=[0, 0.0, np.float64(0.2)], learning_rate=[1e-3, 0.001, 1], batch_size=[32, np.int64(32), 16], epochs=[100, 99], ensemble=[1, 2],
+               early_stopping=[False, True], class_weight=[None, "balanced"], dtype=["float32", "float64"], rng=["fast", "keras"], seed=[0, 1], positive=[None, "1", "0"])
+SEED_ONLY = {"recipe", "backend", "plan", "positive", "seed"}
+HEARTS = {p: load("heart", positive=p) for p in CHOICES["positive"]}
+
+
+def matters(config):
+    "What of a configuration reaches the numbers, said independently of `key`"
+    read = {"logistic": SEED_ONLY - {"seed"}, "sklearn_mlp": SEED_ONLY}.get(config.backend, set(CHOICES))
+    return {n: v for n, v in asdict(config).items() if n in read} | {"plan": parse_plan(config.plan), "positive": config.positive or "1"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fixed_dictionaries({n: st.sampled_from(v) for n, v in CHOICES.items()}), st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in CHOICES.items()}))
+def test_two_configurations_share_a_key_if_and_only_if_they_give_the_same_numbers(first, changes):
+    a, b = Config(**first), Config(**{**first, **changes})
+    assert (a.key(HEARTS[a.positive]) == b.key(HEARTS[b.positive])) == (matters(a) == matters(b))
+
+
+words = st.text("abcdefghijklmnopqrstuvwxyzäß", min_size=3, max_size=8).map(lambda s: "v" + s)
+tables = st.lists(st.tuples(st.one_of(st.none(), st.integers(-10**6, 10**6)), st.floats(-1e9, 1e9), st.one_of(st.none(), words)), min_size=6, max_size=20).map(
+    lambda rows: pd.DataFrame([(7, 0.5, "v"), (1, 1.5, "w"), *rows], columns=["whole", "real", "word"]).assign(y=[i % 2 for i in range(len(rows) + 2)]))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables, st.data())
+def test_the_key_knows_the_content_of_a_table_and_nothing_of_its_file(store, frame, data):
+    (store / "deep").mkdir(exist_ok=True)
+    frame.to_csv("lf.csv", index=False, lineterminator="\n")
+    frame.to_csv("deep/crlf.csv", index=False, lineterminator="\r\n")
+    frame.to_parquet("deep/as.parquet")
+    key = lambda file: (c := Config(data=file, target="y")).key(load(c.data, c.target))
+    assert key("lf.csv") == key("deep/crlf.csv") == key("deep/as.parquet")
+    row, column = data.draw(st.integers(0, len(frame) - 1)), data.draw(st.sampled_from(["whole", "real", "word"]))
+    other = frame.copy()
+    other.loc[row, column] = "other" if column == "word" else 0.25 if other.loc[row, column] != 0.25 else 0.75
+    other.to_csv("other.csv", index=False)
+    assert key("other.csv") != key("lf.csv")
+
+
+def test_the_key_is_the_same_in_every_process():
+    code = "from mlp_bench.data import load; from mlp_bench.manager import Config; h = load('heart'); print(Config().key(h), Config(backend='hist_gb', plan='cv:5').key(h))"
+    told = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": s}).stdout for s in ("0", "1", "4294967295")]
+    heart = load("heart")
+    assert told == [f"{Config().key(heart)} {Config(backend='hist_gb', plan='cv:5').key(heart)}\n"] * 3

@@ -1,0 +1,209 @@
+"""The store: read without MLflow where it is a local file, and with the same answers as through MLflow."""
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from big_store import make
+from mlp_bench import manager
+from mlp_bench.data import InputError, load
+from mlp_bench.manager import Config, find, footprint, get_run, load_model, mark, purge, run, runs
+
+SMALL = Config(plan="cv:2", epochs=2, hidden_layer_sizes=(4,))
+
+
+def through_mlflow(f, *args):
+    "The answer where the file cannot be read directly"
+    with patch("mlp_bench.manager._database", side_effect=sqlite3.OperationalError("database is locked")): return f(*args)
+
+
+def fresh(code):
+    "What a process of its own prints"
+    done = subprocess.run([sys.executable, "-c", f"import sys\nfrom mlp_bench.manager import *\n{code}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def same(a, b):
+    assert (a.run_id, a.key, a.cached, a.config) == (b.run_id, b.key, b.cached, b.config)
+    np.testing.assert_equal(a.metrics, b.metrics)  # one of them is NaN, which equals itself here
+    assert a.folds.equals(b.folds) and a.oof.equals(b.oof) and list(a.curve) == list(b.curve)
+
+
+@pytest.fixture
+def three(store):
+    "Three finished runs, and others that do not count"
+    made = [run(c) for c in (SMALL, replace(SMALL, seed=1), replace(SMALL, backend="logistic"))]
+    client, experiment = manager.connect()
+    for exp in experiment, client.create_experiment("somebody else's"):
+        client.set_tag(client.create_run(exp).info.run_id, manager.KEY, "0" * 64)  # still running
+    gone = run(replace(SMALL, seed=2)).run_id
+    client.delete_run(gone)
+    client.log_metric(made[0].run_id, "brier_std", float("nan"))
+    mark(made[1].run_id, star=True, note="ein Stern ★")
+    with closing(sqlite3.connect("mlflow.db")) as con:
+        con.execute("UPDATE runs SET start_time = 1")  # so that ids decide the order
+        con.commit()
+    return [r.run_id for r in made]
+
+
+def test_both_ways_give_the_same_answers(three):
+    table = runs()
+    pd.testing.assert_frame_equal(table, through_mlflow(runs))
+    assert list(table.run_id) == sorted(three) and pd.isna(table.set_index("run_id").brier_std[three[0]])
+    assert table.star.dtype == bool and list(table[table.star].note) == ["ein Stern ★"] and set(table[~table.star].note) == {""}
+    for run_id in three[1:]:
+        same(get_run(run_id), through_mlflow(get_run, run_id))
+        same(get_run(run_id[:8]), through_mlflow(get_run, run_id[:8]))
+        assert footprint([run_id]) == through_mlflow(footprint, [run_id])
+        X = load("heart").X
+        assert load_model(run_id).predict(X).equals(through_mlflow(load_model, run_id).predict(X))
+    same(find(table.key[2]), through_mlflow(find, table.key[2]))
+    assert find("0" * 64) is through_mlflow(find, "0" * 64) is None
+
+
+def test_both_ways_make_the_same_mistakes_into_the_same_sentences(three):
+    unfinished, = (r.info.run_id for r in manager.purgeable(all=True) if r.info.status == "RUNNING")
+    with closing(sqlite3.connect("mlflow.db")) as con:
+        deleted, = con.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'deleted'").fetchone()
+        foreign, = con.execute("SELECT run_uuid FROM runs WHERE experiment_id <> (SELECT experiment_id FROM experiments WHERE name = 'mlp_bench')").fetchone()
+        con.execute("UPDATE runs SET run_uuid = 'abcd' || substr(run_uuid, 5) WHERE status = 'RUNNING' OR lifecycle_stage = 'deleted'")
+        con.execute("UPDATE tags SET run_uuid = 'abcd' || substr(run_uuid, 5) WHERE run_uuid = ?", [unfinished])
+        con.execute("UPDATE runs SET run_uuid = 'abcd' || substr(run_uuid, 5) WHERE run_uuid = ?", [three[0]])
+        con.commit()
+    for wrong in "abcd", "abc", "", "nonsense", "%" * 8, "ABCD", "0" * 32, "abcd" + deleted[4:], "abcd" + foreign[4:], "a" * 40, "' OR 1 --":
+        with pytest.raises(InputError) as direct: get_run(wrong)
+        with pytest.raises(InputError) as asked: through_mlflow(get_run, wrong)
+        assert str(direct.value) == str(asked.value) and ("stands for 2 runs" in str(asked.value)) == (wrong == "abcd"), wrong
+    client, _ = manager.connect()
+    client.delete_tag("abcd" + unfinished[4:], manager.KEY)
+    for f in get_run, load_model:
+        with pytest.raises(InputError, match="was not finished"): f("abcd" + unfinished[4:])
+
+
+def test_whoever_only_reads_never_imports_mlflow(three):
+    look = """table = runs()
+r = get_run(table.run_id[0][:10])
+load_model(r.run_id), find(r.key), footprint(list(table.run_id))
+for c in (Config(plan='cv:2', epochs=2, hidden_layer_sizes=(4,), seed=1), Config(plan='cv:2', backend='logistic')): assert run(c).cached
+print('mlflow' in sys.modules)"""
+    assert fresh("runs(); print('mlflow' in sys.modules)") == fresh(look) == "False"
+
+
+def test_no_store_yet_is_no_run_and_makes_no_file(store):
+    assert fresh("print(len(runs()), 'mlflow' in sys.modules)") == "0 False" and not list(store.iterdir())
+    assert {"star", "note", "roc_auc"} <= set(runs())
+    for f in (get_run, load_model, mark, lambda i: footprint([i])):
+        with pytest.raises(InputError, match="no runs yet"): f("0" * 32)
+
+
+@pytest.mark.parametrize("state", ["empty file", "no experiment", "half made"])
+def test_a_store_that_is_only_just_being_made_is_left_to_mlflow(state, store):
+    if state == "empty file": (store / "mlflow.db").touch()
+    else:
+        manager.connect()
+        with closing(sqlite3.connect("mlflow.db")) as con:
+            con.execute("DELETE FROM experiments WHERE name = 'mlp_bench'" if state == "no experiment" else "ALTER TABLE latest_metrics RENAME COLUMN is_nan TO nan")
+            con.commit()
+    if state != "half made": assert runs().empty and not run(SMALL).cached and len(runs()) == 1
+    else:
+        with patch.object(manager, "connect", side_effect=InputError("asked MLflow")), pytest.raises(InputError, match="asked MLflow"): runs()
+
+
+def test_a_file_that_is_no_database_is_one_sentence(store):
+    (store / "mlflow.db").write_bytes(b"nothing that SQLite knows" * 100)
+    with pytest.raises(InputError, match="cannot be opened"): runs()
+
+
+def test_a_deleted_experiment_is_one_sentence(three):
+    client, experiment = manager.connect()
+    client.delete_experiment(experiment)
+    for f in runs, lambda: find("0" * 64), lambda: get_run(three[0]):
+        with pytest.raises(InputError, match="mlflow experiments restore"): f()
+
+
+def test_a_store_that_is_being_written_is_read_as_it_was_before(three):
+    with closing(sqlite3.connect("mlflow.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM tags")
+        assert fresh("print(len(runs()), 'mlflow' in sys.modules)") == "3 False"
+        writer.execute("ROLLBACK")
+
+
+def test_a_folder_with_blanks_and_accents_is_read_directly(store, monkeypatch):
+    place = store / "mes données"
+    place.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    made = run(SMALL)
+    assert fresh("r = runs(); load_model(r.run_id[0]), get_run(r.run_id[0]); print(r.run_id[0], 'mlflow' in sys.modules)") == f"{made.run_id} False"
+
+
+@pytest.mark.parametrize("how", ["deleted", "deleted with its files", "made anew by another process"])
+def test_a_store_that_was_deleted_is_begun_again_in_the_same_process(how, store):
+    first = run(SMALL)
+    (store / "mlflow.db").unlink()
+    if "files" in how: manager.shutil.rmtree(store / "mlartifacts")
+    if "another" in how: fresh("run(Config(plan='cv:2', backend='logistic'))")
+    else: assert runs().empty
+    again = run(SMALL)
+    assert not again.cached and first.run_id != again.run_id and again.run_id in set(runs().run_id)
+    assert len(runs()) == len(through_mlflow(runs)) == (2 if "another" in how else 1)
+    assert run(SMALL).cached and load_model(again.run_id).predict(load("heart").X.head(2)).shape == (2, 2)
+    assert purge([again.run_id]) == [again.run_id]
+
+
+def test_marks_come_and_go_and_change_nothing_else(three):
+    before = runs().set_index("run_id")
+    mark(three[0], star=True)
+    mark(three[0][:8], note="x" * 5000)
+    mark(three[1], note="")
+    mark(three[1])
+    marked = runs().set_index("run_id")
+    assert (marked.star[three[0]], len(marked.note[three[0]])) == (True, 5000)
+    assert (marked.star[three[1]], marked.note[three[1]]) == (True, "")
+    mark(three[1], star=False)
+    assert list(runs().set_index("run_id").star[three]) == [True, False, False]
+    assert before.drop(columns=["star", "note"]).equals(marked.drop(columns=["star", "note"])) and run(SMALL).run_id == three[0]
+    with pytest.raises(InputError, match="5,001 characters"): mark(three[0], note="x" * 5001)
+    with pytest.raises(InputError, match="no mlp_bench run"): mark("0" * 32, star=True)
+
+
+def test_the_footprint_is_what_a_purge_deletes(three, store):
+    def files(): return {p: p.stat().st_size for p in (store / "mlartifacts").rglob("*") if p.is_file()}
+    before, told = files(), footprint([three[0], three[2][:9], three[0]])
+    assert [t["run_id"] for t in told] == [three[0], three[2]] and [t["name"] for t in told] == ["heart numpy cv:2", "heart logistic cv:2"]
+    models = {p.name for p in (store / "mlartifacts" / "models").iterdir()}
+    purge([three[0], three[2]])
+    gone = {p: n for p, n in before.items() if p not in files()}
+    assert (sum(t["files"] for t in told), sum(t["bytes"] for t in told)) == (len(gone), sum(gone.values())) and len(gone) > 20
+    assert {m for t in told for m in t["models"]} == models - {p.name for p in (store / "mlartifacts" / "models").iterdir()}
+    with pytest.raises(InputError, match="no mlp_bench run"): footprint([three[1], three[0]])
+    assert footprint([]) == []
+
+
+def test_files_that_are_elsewhere_weigh_nothing(three):
+    with closing(sqlite3.connect("mlflow.db")) as con:
+        con.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/1/' || run_uuid")
+        con.execute("UPDATE logged_models SET artifact_location = 's3://bucket/' || model_id")
+        con.commit()
+    told, = footprint(three[:1])
+    assert (told["files"], told["bytes"], len(told["models"])) == (0, 0, 1)
+
+
+def test_a_big_store_is_like_a_grown_one(store, monkeypatch):
+    assert make(store / "mlflow.db", 12) == store / "mlflow.db"
+    table = runs()
+    assert len(table) == table.run_id.nunique() == table.key.nunique() == 12
+    pd.testing.assert_frame_equal(table, through_mlflow(runs))
+    for run_id, key in zip(table.run_id, table.key):
+        r = get_run(run_id)
+        assert r.config.key(load("heart")) == key and find(key).run_id == run_id and 0.8 < r.metrics["roc_auc"] < 1
+    copy, original = table.run_id.iloc[[-1, 0]]
+    purge([copy])
+    assert load_model(original).predict(load("heart").X).p.between(0, 1).all() and len(runs()) == 11

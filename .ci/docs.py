@@ -93,8 +93,28 @@ def process():
         for path in Path(folder).glob("*.ipynb"): show_source(path)
         proc_nbs(folder, force=True)
     for path in sorted(PROC.glob("*.ipynb")): finish(path)
+    for path in guides(): carry(path)
+    if (ROOT / "nbs" / "images").is_dir(): shutil.copytree(ROOT / "nbs" / "images", PROC / "images", dirs_exist_ok=True)
     shutil.copy(ROOT / "_quarto.yml", PROC)
     (PROC / "api.md").write_text(api_page(), encoding="utf-8")
+
+
+def guides():
+    "The pages that are not notebooks, as paths from the root"
+    return [Path("CONTRIBUTING.md"), *sorted(path.relative_to(ROOT) for path in ROOT.glob("howto/*.md"))]
+
+
+def carry(path):
+    "Copy a page, its links to chapters turned to the pages that are made of them"
+    text = LINK.sub(guide_link, (ROOT / path).read_text(encoding="utf-8").replace(site_url(), ""))
+    (PROC / path).parent.mkdir(exist_ok=True)
+    (PROC / path).write_text(text, encoding="utf-8")
+
+
+def guide_link(match):
+    "A link to a notebook in nbs/ as a link to its page, one folder up or not; any other as it is"
+    up, _, chapter = match[2].rpartition("nbs/")
+    return match[1] + (up + NUMBER.sub("", chapter) if chapter.endswith(".ipynb") else match[2])
 
 
 def show_source(path):

@@ -1,7 +1,12 @@
-"""README, site configuration and containers say the same as the notebooks and each other. The site is built by .ci/run."""
+"""README, guides and site configuration say the same as the notebooks, the code and each other. The site is built by .ci/run."""
+import ast
 import importlib.util
-import json
+import os
 import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -14,15 +19,10 @@ docs = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(docs)
 
 QUARTO = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-
-
-def install_and_use(venv):
-    "The README's one line for a virtual environment, as (install, use)"
-    line, = re.findall(rf"^(python3 -m venv {re.escape(venv)} && .+)$", README, re.M)
-    install, use = line.rsplit(" && ", 1)
-    return install, use
+GUIDES = sorted(p.name for p in (ROOT / "howto").glob("*.md"))
+PAGES = [ROOT / "CONTRIBUTING.md", *(ROOT / "howto" / name for name in GUIDES)]
+FORMS = sorted(p.name for p in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+TESTED = re.compile(r"^<!-- tested -->\n```(python|sh)\n(.+?)^```$", re.M | re.S)
 
 
 def hrefs(node):
@@ -59,37 +59,85 @@ def test_there_is_one_quarto_configuration():
     assert (ROOT / "nbs" / QUARTO["format"]["html"]["css"]).exists()
 
 
-@pytest.mark.parametrize("venv", [".venv", ".venv-dev"])
-def test_dockerfile_uses_the_commands_of_the_readme(venv):
-    install, use = install_and_use(venv)
-    assert f"RUN {install}\n" in DOCKERFILE
-    assert f"CMD {json.dumps(use.split())}\n" in DOCKERFILE
+def test_guides_and_contributing_are_on_the_site():
+    assert {str(path) for path in docs.guides()} <= set(hrefs(QUARTO["website"]["sidebar"])), "add the page to _quarto.yml"
 
 
-def test_image_is_pinned_and_does_not_run_as_root():
-    assert re.search(r"^FROM python:3\.\d+\.\d+-slim-\w+ AS base$", DOCKERFILE, re.M)
-    for stage in DOCKERFILE.split("\nFROM "):  # root installs Debian packages, and hands over
-        assert re.findall(r"^USER (.+)$", stage, re.M)[-1:] in ([], ["1000"])
-    assert "USER 1000" in DOCKERFILE.split("\nFROM ")[0] + DOCKERFILE.split("\nFROM ")[1]
+def test_links_of_the_guides_exist():
+    links = {(path.name, target.partition("#")[0]): path.parent for path in PAGES for _, target in docs.LINK.findall(path.read_text(encoding="utf-8"))}
+    assert ("backend.md", "../nbs/05_manager.ipynb") in links
+    assert [place for place, folder in links.items() if not (folder / place[1]).exists()] == []
 
 
-def test_compose_has_the_four_services_on_this_machine_only():
-    ports = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
-    assert ports == {"jupyter": ["127.0.0.1:8888:8888"], "dashboard": ["127.0.0.1:8501:8501"],
-                     "mlflow": ["127.0.0.1:5000:5000"], "tests": []}
-    assert COMPOSE["services"]["tests"]["command"] == install_and_use(".venv-dev")[1]
-    assert COMPOSE["services"]["tests"]["profiles"] == ["tests"]
+@pytest.mark.parametrize("link, on_the_site", [("](../nbs/05_manager.ipynb", "](../manager.ipynb"), ("](nbs/03b_classifier.ipynb", "](classifier.ipynb"),
+                                               ("](howto/map.md", "](howto/map.md"), ("](LICENSE", "](LICENSE")])
+def test_links_to_chapters_become_links_to_their_pages(link, on_the_site):
+    assert docs.LINK.sub(docs.guide_link, link) == on_the_site
 
 
-def test_compose_services_share_one_store():
-    shared = [s for name, s in COMPOSE["services"].items() if name != "tests"]
-    uris = {s["environment"]["MLFLOW_TRACKING_URI"] for s in shared}
-    volume, mount = shared[0]["volumes"][0].split(":")
-    assert uris == {f"sqlite:///{mount}/mlflow.db"} and volume in COMPOSE["volumes"]
-    assert all(s["volumes"] == shared[0]["volumes"] for s in shared)
+def steps(guide):
+    "The blocks of a guide below `<!-- tested -->`; neighbours in one language are one script"
+    blocks = TESTED.findall((ROOT / "howto" / guide).read_text(encoding="utf-8"))
+    for language, group in groupby(blocks, lambda block: block[0]): yield language, "\n".join(code for _, code in group)
 
 
-def test_jupyter_never_has_an_empty_token():
-    jupyter = COMPOSE["services"]["jupyter"]
-    assert jupyter["environment"]["JUPYTER_TOKEN"] == "${JUPYTER_TOKEN:-}"  # empty: Jupyter makes one up and logs it
-    assert "token" not in jupyter["command"]
+@pytest.mark.parametrize("guide", [name for name in GUIDES if list(steps(name))])
+def test_guide_runs_as_it_is_written(guide, store):
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # blocks call mlp_bench itself
+    for language, code in steps(guide):
+        Path(f"step.{language}").write_text(code, encoding="utf-8")
+        command = [sys.executable, "step.python"] if language == "python" else ["bash", "-eu", "step.sh"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, (code + done.stdout + done.stderr)[-4000:]
+
+
+def test_commands_of_contributing_name_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:nbs|tests)/\w+\.\w+|(?<=[ `])\.ci/\w+(?:\.py)?", text))
+    assert {".ci/run", ".ci/app.py", ".ci/docs.py", ".ci/fill.py", "nbs/05_manager.ipynb"} <= named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def map_rows():
+    "The map's table as {module: (notebook, modules that it may import)}, None for a chapter without a module"
+    rows = re.findall(r"^\| \[.+?\]\(\.\./nbs/(.+?)\) \| (.+?) \| .+ \| (.+?) \|$", (ROOT / "howto" / "map.md").read_text(encoding="utf-8"), re.M)
+    above, found = set(), []
+    for notebook, module, may in rows:
+        found.append((notebook, module.strip("`"), above.copy() if may.startswith("all") else set(re.findall(r"`(\w+)`", may))))
+        if module != "–": above.add(module.strip("`"))
+    return found
+
+
+def eager_imports(module):
+    "The modules of the package that a module loads when it is imported"
+    tree = ast.parse((ROOT / "mlp_bench" / f"{module}.py").read_text(encoding="utf-8"))
+    return {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.level == 1}
+
+
+def test_map_names_every_chapter_and_every_module():
+    notebooks, modules, _ = zip(*map_rows())
+    assert set(notebooks) == {p.name for p in (ROOT / "nbs").glob("*.ipynb")}
+    assert set(modules) - {"–"} == {p.stem for p in (ROOT / "mlp_bench").glob("*.py") if not p.stem.startswith("_")}
+
+
+def test_map_says_what_each_module_may_import():
+    made = {notebook: re.search(r"#\| default_exp (\w+)", (ROOT / "nbs" / notebook).read_text(encoding="utf-8")) for notebook, _, _ in map_rows()}
+    assert {notebook: found[1] if found else "–" for notebook, found in made.items()} == {notebook: module for notebook, module, _ in map_rows()}
+    beyond = {module: eager_imports(module) - may for _, module, may in map_rows() if module != "–"}
+    assert not any(beyond.values()), f"say so in howto/map.md, or import less: {beyond}"
+
+
+def test_citation_has_the_version_and_the_licence_of_the_package():
+    ini = ConfigParser(interpolation=None)
+    ini.read(ROOT / "settings.ini", encoding="utf-8")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(cited["version"]) == ini["DEFAULT"]["version"]
+    assert cited["license"] == "Apache-2.0" and [a["name"] for a in cited["authors"]] == [ini["DEFAULT"]["author"]]
+    assert {r["license"] for r in cited["references"]} == {"ODbL-1.0", "CC-BY-4.0"}
+
+
+@pytest.mark.parametrize("schema, file", [("citation-file-format", "CITATION.cff"), *(
+    ("github-issue-config" if name == "config.yml" else "github-issue-forms", f".github/ISSUE_TEMPLATE/{name}") for name in FORMS)])
+def test_file_follows_its_schema(schema, file):
+    done = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(ROOT / file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,9 +14,17 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SPEC = importlib.util.spec_from_file_location("docs", ROOT / ".ci" / "docs.py")
-docs = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(docs)
+
+
+def script(name):
+    "A script of .ci as a module"
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+docs = script("docs")
 
 QUARTO = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
 GUIDES = sorted(p.name for p in (ROOT / "howto").glob("*.md"))
@@ -44,6 +52,14 @@ def test_readme_links_exist():
 def test_readme_example_has_its_output():
     block = re.search(r"```python\nfrom sklearn.+?```\n\n```text\n(.+?)```", README, re.S)
     assert block and re.search(r"ROC AUC 0\.9\d\d", block[1])
+
+
+def test_the_chart_of_the_front_page_is_that_of_the_stored_benchmark(tmp_path):
+    pictures, words = script("pictures"), re.compile(r">([^<>]*[\w×][^<>]*)</text>")
+    subprocess.run([sys.executable, ROOT / ".ci" / "pictures.py", "--out", tmp_path / "speed.svg"], check=True)
+    made, shown = (words.findall(path.read_text(encoding="utf-8")) for path in (tmp_path / "speed.svg", ROOT / "nbs" / "images" / "speed.svg"))
+    assert shown == made and set(pictures.CHOSEN) <= set(shown), "run: python .ci/pictures.py"
+    assert sum(word.endswith("×") for word in shown) == len(pictures.CHOSEN)
 
 
 def test_site_navigation_leads_to_every_chapter():

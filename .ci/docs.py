@@ -25,6 +25,7 @@ PROC = ROOT / "_proc"
 NOTE = "<!-- Made from nbs/index.ipynb by `python .ci/docs.py --readme`; edit the notebook. -->\n"
 QUIET = " 2>/dev/null | cat"  # keeps the progress bar out of a stored output, and out of the page
 NUMBER = re.compile(r"^\d+[a-z]*_")
+OWN = ("workbench.", "bench.", "cli.")  # their names are everyday words, such as `predict`: links from other chapters would mislead
 LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#|/)([^)\s\"]+)")
 
 
@@ -118,11 +119,13 @@ def guide_link(match):
 
 
 def show_source(path):
-    "nbdev leaves `export` cells out of a page: show them, folded where show_doc already gives the signature"
+    "nbdev leaves `export` cells out of a page: show them, folded where show_doc already gives the signature; fold imports"
     nb = json.loads(path.read_text(encoding="utf-8"))
     for cell in nb["cells"]:
         source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and re.match(r"#\| export\n", source) and (body := no_imports(source)):
+        if cell["cell_type"] != "code": continue
+        if not source.startswith(("#|", "%", "!")) and source.strip() and not no_imports(source): cell["source"] = "#| code-fold: true\n#| code-summary: Imports\n" + source
+        if re.match(r"#\| export\n", source) and (body := no_imports(source)):
             public = any(not getattr(node, "name", "_").startswith("_") for node in body)
             cell["source"] = source.replace("#| export", "#| exports" + "\n#| code-fold: true" * public, 1)
     path.write_text(json.dumps(nb), encoding="utf-8")
@@ -152,16 +155,18 @@ def finish(path):
 def site_links(text, page):
     "Links to our own site become relative, chapters lose their number, files above nbs/ come along"
     text = LINK.sub(site_link, text.replace(site_url(), ""))
-    text = re.sub(r"(?<=\]\()\w+\.html#(\w+)", lambda match: place(match, page), text)
+    text = re.sub(r"\[(`[^`]+`)\]\((\w+\.html)#(\w+)\)", lambda match: place(match, page), text)
     return re.sub(r"^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
 
 
 def place(match, page):
-    "Where a name is explained: in this chapter if it has it, else rather as a function than as a command"
+    "A name with its link: to this chapter if it has it"
     from mlp_bench._modidx import d
-    found = [link for names in d["syms"].values() for link, _ in names.values() if link.endswith("#" + match[1])]
-    if match[1].startswith("_"): return match[0].partition("#")[0]  # show_doc leaves private names out
-    return min(found or [match[0]], key=lambda link: (not link.startswith(page + "."), link.startswith("cli.")))
+    found = [link for names in d["syms"].values() for link, _ in names.values() if link.endswith("#" + match[3])]
+    found = [link for link in found if link.startswith(page + ".") or not link.startswith(OWN)]
+    if match[3].startswith("_"): return f"[{match[1]}]({match[2]})"  # show_doc leaves private names out
+    if not found: return match[1]
+    return f"[{match[1]}]({min(found, key=lambda link: not link.startswith(page + '.'))})"
 
 
 def site_url():
@@ -192,10 +197,17 @@ def api_page():
 
 def public(module):
     "(name, first docstring line) of a module's public functions and classes, without importing it"
-    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
-    for node in tree.body:
+    code = (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    for node in ast.parse(code).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            yield node.name, (ast.get_docstring(node) or "").split("\n")[0].replace("|", "\\|")
+            yield node.name, (ast.get_docstring(node) or one_line(node, code)).split("\n")[0].replace("|", "\\|")
+
+
+def one_line(node, code):
+    "What a function of one line says of itself: its remark, else what it returns"
+    _, _, remark = code.splitlines()[node.lineno - 1].partition("  # ")
+    returned = node.body[0].value if isinstance(node.body[0], ast.Return) else None
+    return remark or (f"`{ast.unparse(returned)}`" if returned else "")
 
 
 # ---- site

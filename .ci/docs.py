@@ -137,11 +137,12 @@ def no_imports(source):
 
 
 def finish(path):
-    "Refuse a stored error, set the links right, take the number off the name"
+    "Refuse a stored error, show commands as one types them, set the links right, take the number off the name"
     nb, page = json.loads(path.read_text(encoding="utf-8")), path.with_name(NUMBER.sub("", path.name))
     for cell in nb["cells"]:
         if any(o["output_type"] == "error" for o in cell.get("outputs", [])):
             raise DocsError(f"nbs/{path.name}: this cell ended in an error, run it again: {''.join(cell['source'])[:60]!r}")
+        if cell["cell_type"] == "code" and (code := split_directives("".join(cell["source"]))[1]).startswith("!"): cell["source"] = code[1:].removesuffix(QUIET)
         if "#| code-fold: true" in cell["source"]: cell["source"] = cell["source"].replace("#| code-fold: show\n", "")
         if cell["cell_type"] == "raw": cell["source"] = re.sub(r"^output-file:.*\n", "", "".join(cell["source"]), flags=re.M)
         if cell["cell_type"] == "markdown": cell["source"] = site_links("".join(cell["source"]), page.stem)

@@ -284,7 +284,7 @@ def ece(
 # %% ../nbs/05_manager.ipynb #5cdf79d3
 def _timed(f, *args, aside=()):
     start = time.perf_counter()
-    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1, "blas"):  # small matrices only lose by being shared out
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):  # BLAS and OpenMP: small tables only lose by being shared out
         warnings.simplefilter("ignore", ConvergenceWarning)  # scikit-learn's MLP says so at its own default settings
         return f(*args), time.perf_counter() - start - sum(aside)
 

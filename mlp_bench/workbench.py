@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PLANS', 'MODELS', 'RECIPE_TEXTS', 'MAIN_FIELDS', 'MORE_FIELDS', 'FORM', 'UPLOAD_LIMIT', 'TRIED', 'LEAD', 'ASKS',
-           'SLOW', 'LOCAL', 'Visit', 'layers', 'configs_of', 'columns', 'upload', 'table_of', 'stamp', 'look', 'warm',
-           'train', 'live_chart', 'poll', 'stop', 'verdicts', 'matrix', 'fold_chart', 'charts', 'compare', 'annotate',
-           'csv', 'report', 'row', 'variants', 'predict', 'doomed', 'delete', 'hello', 'answer', 'dashboard',
-           'check_access', 'serve_command', 'serve_environment']
+           'SLOW', 'LOCAL', 'IDLE', 'Visit', 'layers', 'configs_of', 'columns', 'upload', 'table_of', 'stamp', 'look',
+           'warm', 'train', 'live_chart', 'poll', 'stop', 'verdicts', 'matrix', 'fold_chart', 'charts', 'compare',
+           'annotate', 'csv', 'report', 'row', 'variants', 'predict', 'doomed', 'delete', 'hello', 'answer',
+           'dashboard', 'check_access', 'serve_command', 'serve_environment']
 
 # %% ../nbs/06d_workbench.ipynb #0449eb10
 import filecmp
@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import threading
+import time
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
@@ -28,7 +29,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from .compare import (CAUTION, LOWER, MEASURE_TITLES, NAMES, TITLES, _judged, _named, _once, contrasts, differing, labels, measures, per_fold, reliability, roc_band, said,
                                seconds, setting, varying)
 from .data import HEART_TARGET, InputError, is_numeric, load, need, read_table, safe_csv
-from .jobs import STOPPED, Job, band, why
+from .jobs import Job, band, why
 from .manager import (BACKENDS, METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, _sqlite_path, check, find, folds_of, footprint, get_run, load_model, mark,
                                parse_plan, purge, runs, short_plan, tracking_uri)
 
@@ -42,6 +43,8 @@ class Visit:
     tables: dict = field(default_factory=dict)  # (data, target, positive, time written) → `Dataset`
     models: dict = field(default_factory=dict)  # run id → `Model`
     received: dict = field(default_factory=dict)  # path → bytes that have arrived
+    came: bool = False  # the page has asked something
+    starting: threading.Lock = field(default_factory=threading.Lock, repr=False)  # one training is begun at a time
 
     def dataset(self, config):
         "The table of a configuration, read once, and again when its file was written anew"
@@ -203,7 +206,7 @@ def table_of(
     frame: pd.DataFrame,  # from `runs`
 ) -> dict:  # `columns`, each described, and `rows`, each a list
     "The store as the page wants it"
-    frame = frame.assign(id=frame.run_id, run=frame.run_id, model=[NAMES.get(b, b) for b in frame.backend], plan=frame.plan.map(parse_plan).map(short_plan),
+    frame = frame.assign(id=frame.run_id, run=frame.run_id, model=[NAMES.get(b, b) for b in frame.backend], plan=frame.plan.map(parse_plan).map(short_plan), target=frame.target.fillna(HEART_TARGET),
                          started=(pd.to_datetime(frame.started) - pd.Timestamp(0)) // pd.Timedelta(milliseconds=1))
     columns = _columns_of(frame)
     return dict(columns=columns, rows=list(map(list, zip(*(_cells(frame, c["name"]) for c in columns)))))
@@ -222,10 +225,12 @@ def _store():  # the stamp is taken first: what is written meanwhile is found by
 def look(
     visit: Visit,
     seen: str | None = None,  # the stamp that the page has
-) -> dict:  # the stamp, with the table if it is new
+) -> dict:  # the stamp, whether a training runs, and the table if it is new
     "News of the store"
     now = stamp()
-    return dict(stamp=now) if seen == now else _store()
+    return dict(stamp=now, job=_busy(visit)) if seen == now else _store() | dict(job=_busy(visit))
+
+def _busy(visit): return bool(visit.job and visit.job.running)
 
 # %% ../nbs/06d_workbench.ipynb #77800ad6
 def warm(visit: Visit):
@@ -243,8 +248,10 @@ def train(
     settings: dict,  # see `configs_of`
 ) -> dict:  # see `poll`
     "Begin to train what the form describes, or fetch it from the store"
-    if visit.job and visit.job.running: raise InputError("A training is running on this page: stop it first, or wait.")
-    configs = configs_of(settings)
+    with visit.starting: return _begin(visit, configs_of(settings))
+
+def _begin(visit, configs):
+    if _busy(visit): raise InputError("A training is running on this page: stop it first, or wait.")
     for c in configs: check(c); folds_of(c, visit.dataset(c))
     stored = [find(c.key(visit.dataset(c))) for c in configs]
     if all(stored):
@@ -293,7 +300,7 @@ def _run(visit, run_id):
 def stop(visit: Visit) -> dict:
     "End the training now"
     if visit.job: visit.job.stop(); visit.job.listener.join(0.2)
-    return poll(visit) | dict(text=STOPPED, running=False, share=None)
+    return poll(visit) | dict(running=False, share=None) | (dict(text=visit.job.farewell) if visit.job else {})
 
 # %% ../nbs/06d_workbench.ipynb #d36f3402
 _measures_of = _once(measures)
@@ -327,8 +334,8 @@ def _thin(*arrays, most=200):
     keep = np.unique(np.linspace(0, len(arrays[0]) - 1, min(len(arrays[0]), most)).astype(int))
     return [np.asarray(a)[keep].round(5).tolist() for a in arrays]
 
-def _lines(found, points):  # one line for each run
-    return [dict(name=n, style=i, **points(r)) for i, (n, r) in enumerate(zip(labels(found), found))]
+def _lines(found, points, of=lambda r: True):  # one line for each run, or for each that has one; a run has one colour in all charts
+    return [dict(name=n, style=i, **points(r)) for i, (n, r) in enumerate(zip(labels(found), found)) if of(r)]
 
 @_once
 def _roc(r):
@@ -375,11 +382,11 @@ def charts(
     metric: str = "roc_auc",  # of `METRICS`, for the differences
 ) -> list:  # of charts, see dashboard.js
     "Everything that is drawn of some runs"
-    unit, curved = dict(xlim=[0, 1], ylim=[0, 1]), [r for r in found if len(r.curve)]
+    unit, learnt = dict(xlim=[0, 1], ylim=[0, 1]), lambda r: len(r.curve) > 0
     drawn = [dict(title="ROC curve", x="false positive rate", y="true positive rate", diagonal=True, lines=[*_bands(found), *_lines(found, _roc)], alt=said("roc", found), **unit),
              dict(title="Precision and recall", x="recall", y="precision", level=float(found[0].oof.y.mean()), lines=_lines(found, _precision), alt=said("precision", found), **unit),
              dict(title="Do the probabilities hold?", x="predicted probability", y="observed frequency", diagonal=True, lines=_lines(found, _reliable), alt=said("reliability", found), **unit)]
-    if curved: drawn.append(dict(title="Training loss", x="epoch", y="mean over folds", lines=_lines(curved, _loss), alt=said("loss", curved)))
+    if any(map(learnt, found)): drawn.append(dict(title="Training loss", x="epoch", y="mean over folds", legend=len(found) > 1, lines=_lines(found, _loss, learnt), alt=said("loss", list(filter(learnt, found)))))
     if len(found) > 1 and all(_judged(r).equals(_judged(found[0])) for r in found[1:]): drawn.append(fold_chart(found, metric))
     return drawn
 
@@ -435,7 +442,8 @@ def _networks(chosen):  # the runs of one table that are networks, best first
 
 def _picked(nets, chosen):  # one of each backend
     for backend in NETWORKS:
-        own = nets[nets.backend == backend].head(50)
+        own = nets[nets.backend == backend]
+        own = own[own.run_id.isin([*own.run_id.head(50), *chosen])]  # the best, and what was asked for
         if len(own): yield backend, own, next((i for i in own.run_id if i in chosen), own.run_id.iloc[0])
 
 def _entry(r): return [r.run_id, f"{NAMES[r.backend]} {r.run_id[:8]}: {_tidy(tuple(r.hidden_layer_sizes))}, ensemble {r.ensemble}, AUC {r.roc_auc:.3f}, {short_plan(r.plan)}"]
@@ -549,7 +557,7 @@ LEAD = "One multi-layer perceptron twice – in plain NumPy and in Keras – tra
 def hello(visit: Visit) -> dict:
     "What a fresh page needs"
     presets = {name: {f["name"]: _tidy(settings.get(f["name"], f["value"])) for f in FORM if f["name"] not in ("data", "target", "positive", "backend", "plan", "seed")} for name, settings in PRESETS.items()}
-    return dict(lead=LEAD, caution=CAUTION, fields=FORM, presets=presets, upload_limit=UPLOAD_LIMIT, row_title="Patient / row", job=bool(visit.job and visit.job.running), **_store())
+    return dict(lead=LEAD, caution=CAUTION, fields=FORM, presets=presets, upload_limit=UPLOAD_LIMIT, row_title="Patient / row", job=_busy(visit), **_store())
 
 ASKS = dict(hello=hello, look=look, warm=warm, columns=columns, upload=upload, train=train, poll=poll, stop=stop, compare=compare, mark=annotate, csv=csv, report=report,
             row=row, predict=predict, doomed=doomed, delete=delete)
@@ -578,16 +586,23 @@ def dashboard():  # a widget: the last line of a JupyterLab cell, or a Voilà pa
     code = {f"_{kind}": (_app() / f"dashboard.{ending}").read_text("utf-8") for kind, ending in (("esm", "js"), ("css", "css"))}
     page, visit = type("Dashboard", (anywidget.AnyWidget,), code)(), Visit()
     def hear(_, message, buffers):
+        visit.came = True
         if message["ask"] not in SLOW: return _heard(page, visit, message, buffers)
         threading.Thread(target=_heard, args=(page, visit, message, buffers), daemon=True).start()
     page.on_msg(hear)
     page.visit = visit
+    if idle := float(os.environ.get("MLP_BENCH_IDLE", 0)): threading.Thread(target=_stay_fresh, args=(page, visit, idle / 3), daemon=True).start()
     return page
+
+def _stay_fresh(page, visit, every):  # a kernel that waits for its visitor must not look idle when they come: Voilà would end it before their page has connected
+    while not visit.came:
+        page.send({"waiting": True})
+        time.sleep(every)
 
 def _app(): return files("mlp_bench") / "app"
 
 # %% ../nbs/06d_workbench.ipynb #bca6e9de
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL, IDLE = ("127.0.0.1", "localhost", "::1"), 600  # seconds
 
 def check_access(
     host: str,  # where to listen
@@ -600,19 +615,21 @@ def serve_command(
     port: int = 8866,  # where to listen
     host: str = "127.0.0.1",  # this machine only, unless told otherwise
     token: bool = True,  # whether visitors must show the token of `serve_environment`
+    idle: int = IDLE,  # seconds after which a kernel whose page has gone is ended
 ) -> list:  # of str, for `subprocess`
     "The command that serves the dashboard; run it with `serve_environment()`"
     for package in ("voila", "ipykernel", "anywidget"): need(package, "dashboard", "to serve the dashboard")
     check_access(host, token)
     return [sys.executable, "-m", "voila", str(_app() / "06_compare.ipynb"), f"--port={port}", f"--Voila.ip={host}", "--no-browser", f"--Voila.auto_token={token}",
             f"--Voila.config_file_paths={_app()}", "--template=mlpbench", "--preheat_kernel=True",
-            "--MappingKernelManager.cull_interval=60", "--MappingKernelManager.cull_idle_timeout=600"]
+            f"--MappingKernelManager.cull_interval={max(1, idle // 10)}", f"--MappingKernelManager.cull_idle_timeout={idle}"]
 
 # %% ../nbs/06d_workbench.ipynb #b4b32803
 def serve_environment(
     token: str = "",  # what visitors must show; empty for one that Voilà makes up and prints
+    idle: int = IDLE,  # as for `serve_command`
 ) -> dict:  # for `subprocess`
     "The environment in which the dashboard finds the store, the visitor's folder, its template and its token"
     paths = [str(_app()), os.environ.get("JUPYTER_PATH", "")]
-    return {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(), "MLP_BENCH_FOLDER": os.getcwd(), "JUPYTER_TOKEN": token,
+    return {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(), "MLP_BENCH_FOLDER": os.getcwd(), "MLP_BENCH_IDLE": str(idle), "JUPYTER_TOKEN": token,
             "JUPYTER_PATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}

@@ -44,10 +44,10 @@ def served(command, port, folder, **environment):
             server.wait(20)
 
 
-def dashboard(port):
+def dashboard(port, idle=600):
     "The command that serves the dashboard without a token, with the environment that belongs to it"
-    return [sys.executable, "-c", "import subprocess, sys; from mlp_bench.workbench import *; "
-            f"sys.exit(subprocess.call(serve_command({port}, token=False), env=serve_environment()))"]
+    return [sys.executable, "-c", "import os; from mlp_bench.workbench import *; "
+            f"command = serve_command({port}, token=False, idle={idle}); os.execve(command[0], command, serve_environment(idle={idle}))"]
 
 
 def leaves_this_machine(url):

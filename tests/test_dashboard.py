@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -160,6 +161,19 @@ def test_stop_ends_the_training_and_keeps_nothing(visit, site):
     train(page, "already trained", Epochs="600", Plan="cv:5x1")  # the page is ready for the next
 
 
+def test_stopping_the_second_of_two_keeps_the_first(visit):
+    page = visit()
+    write(page, Model="both", Epochs="6", Plan="cv:2x1", Seed="5")
+    button(page, "Train").click()
+    expect(said(page).first).to_contain_text("loading TensorFlow", timeout=120_000)
+    button(page, "Stop").click()
+    expect(said(page).first).to_contain_text("1 of 2 runs had ended and is kept")
+    expect(rows(page)).to_have_count(3)
+    tab(page, "Clean up")  # what was kept is the one that is chosen
+    button(page, "Delete 1 run for good").click()
+    expect(rows(page)).to_have_count(2, timeout=120_000)
+
+
 def test_a_diverging_network_is_a_sentence_and_leaves_no_run(visit):
     page = visit()
     train(page, "learning_rate=10", Optimiser="sgd", Learning_rate="10", L2_penalty="10", Epochs="300")
@@ -203,6 +217,28 @@ def test_runs_are_compared_starred_annotated_and_downloaded(visit):
     expect(other.locator(".runs")).to_contain_text("🎉")
     expect(other.get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(1)
     assert other.evaluate("window.hurt") is None and other.locator("img[src=x]").count() == 0
+
+
+def test_a_note_in_the_making_survives_news_and_the_click_that_ends_it_counts(visit):
+    page, other = visit(), visit()
+    expect(rows(page)).to_have_count(3)
+    notes = page.locator(".runs").get_by_role("button", name=re.compile("the note of"))
+    notes.nth(2).click()
+    page.keyboard.type("half a thou")
+    stars = other.get_by_role("button", name=re.compile("^Star"))
+    starred = other.get_by_role("button", name=re.compile("^Star"), pressed=True).count()
+    stars.nth(1).click()  # somebody else's change comes in while the note is being written
+    expect(page.get_by_role("button", name=re.compile("^Star"), pressed=True)).not_to_have_count(starred)
+    page.keyboard.type("ght")
+    assert page.locator(".note input").input_value() == "half a thought"
+    page.get_by_role("button", name=re.compile("^Star")).nth(1).click()
+    expect(page.get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(starred)
+    expect(rows(page).nth(2)).to_contain_text("half a thought")
+    assert page.evaluate("document.activeElement.className") == "star"  # the keyboard is where it was
+    expect(other.locator(".runs")).to_contain_text("half a thought")
+    rows(page).nth(2).get_by_role("button", name=re.compile("the note of")).click()
+    page.keyboard.press("Control+A"); page.keyboard.press("Delete"); page.keyboard.press("Enter")
+    expect(other.locator(".runs")).not_to_contain_text("half a thought")
 
 
 def test_runs_are_sorted_by_any_metric_from_the_keyboard(visit):
@@ -347,6 +383,29 @@ def test_a_deleted_store_is_an_empty_table_and_training_goes_on(visit, site):
     expect(visit().get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(1)
 
 
+def test_idle_kernels_are_ended_but_neither_waiting_nor_watched_ones_nor_trainings(tmp_path, chromium):
+    port = free_port()
+    (tmp_path / "visitor").mkdir()
+    with served(dashboard(port, idle=4), port, tmp_path / "visitor") as server:
+        kernels = lambda: int(subprocess.run(["pgrep", "-P", str(server.pid), "-fc", "ipykernel_launcher"], capture_output=True, text=True).stdout)
+        time.sleep(10)  # longer than the kernel that waits for the first visitor may be idle
+        page = chromium.new_context().new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect(button(page, "Train")).to_be_visible(timeout=120_000)
+        page.wait_for_timeout(10_000)  # nobody does anything, and the page is there
+        write(page, Epochs="700", Plan="cv:10x1")
+        button(page, "Train").click()
+        page.wait_for_function("[...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > 3)", timeout=120_000)
+        page.context.close()
+        end = time.time() + 60
+        while kernels() > 1 and time.time() < end: time.sleep(0.5)
+        assert kernels() == 1  # the one that waits for the next visitor
+        page = chromium.new_context().new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect(rows(page)).to_have_count(1, timeout=120_000)
+        page.context.close()
+
+
 def test_only_who_knows_the_token_comes_in(tmp_path, chromium):
     port = free_port()
     command = [sys.executable, "-m", "mlp_bench.cli", "dashboard", "--port", str(port), "--token", "open sesame"]
@@ -374,7 +433,7 @@ def test_the_network_is_not_let_in_without_a_token(tmp_path):
 @pytest.mark.slow
 def test_the_same_widget_works_in_jupyterlab(tmp_path, chromium):
     import nbformat
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from mlp_bench.compare import dashboard\ndashboard()")], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from mlp_bench.compare import dashboard\npage = dashboard()\ndisplay(page, page)")], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     (tmp_path / "lab").mkdir()
     nbformat.write(notebook, tmp_path / "lab" / "a.ipynb")
     port = free_port()
@@ -382,10 +441,12 @@ def test_the_same_widget_works_in_jupyterlab(tmp_path, chromium):
     with served(command, port, tmp_path / "lab"):
         page = chromium.new_context(viewport={"width": 1500, "height": 950}).new_page()
         page.goto(f"http://127.0.0.1:{port}/lab/tree/a.ipynb")
+        expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible(timeout=90_000)
         page.locator(".jp-Notebook .cm-content").first.click(timeout=90_000)
         page.keyboard.press("Control+Enter")
-        expect(button(page, "Train")).to_be_visible(timeout=90_000)
-        train(page, Epochs="5", Plan="cv:2x1")
-        expect(rows(page)).to_have_count(1)
+        views = page.locator("main.mlpb")  # of one widget: each hears the other's answers, and what one begins the other shows
+        for view in (views.nth(0), views.nth(1)): expect(button(view, "Train")).to_be_visible(timeout=90_000)
+        train(views.nth(0), Epochs="5", Plan="cv:2x1")
+        for view in (views.nth(0), views.nth(1)): expect(rows(view)).to_have_count(1)
         if SHOTS: page.screenshot(path=str(Path(SHOTS, "lab.png")))
         page.context.close()

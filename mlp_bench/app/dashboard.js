@@ -124,7 +124,7 @@ const button = (text, onclick, kind = "", props = {}) => h("button", { type: "bu
 const PAGE = 15
 class Runs {
   constructor(app) {
-    this.app = app; this.columns = []; this.rows = []; this.page = 0; this.metric = "roc_auc"; this.sort = null; this.open = null
+    this.app = app; this.columns = []; this.rows = []; this.page = 0; this.metric = "roc_auc"; this.sort = null; this.open = null  // the note being written: { id, text }
     const redo = () => { this.page = 0; this.draw() }
     this.search = h("input", { type: "search", id: unique(), placeholder: "words, such as keras 0.05", oninput: redo, autocomplete: "off" })
     this.data = h("select", { id: unique(), onchange: redo }); this.model = h("select", { id: unique(), onchange: redo }); this.by = h("select", { id: unique(), onchange: () => { this.metric = this.by.value; this.sort = null; redo() } })
@@ -158,7 +158,13 @@ class Runs {
   }
   text(r) { return r.text ??= this.columns.map((c, i) => c.kind === "when" ? "" : this.show(c, r[i])).join(" ").toLowerCase() }
   show(c, v) { return c.kind === "score" ? scored(v) : c.kind === "lasting" ? lasting(v) : c.kind === "when" ? ago(v) : v === null || v === undefined ? "" : String(v) }
-  draw() {
+  draw() {  // whoever was at a control in the table, or its pages, is there again afterwards, with what was typed
+    const at = document.activeElement, key = this.el.contains(at) ? at.dataset.key : null, [from, to] = at?.type === "text" ? [at.selectionStart, at.selectionEnd] : []
+    this.redrawing = true; this.redraw(); this.redrawing = false
+    const there = key && this.el.querySelector(`[data-key="${key}"]`)
+    if (there && there !== document.activeElement) { (there.disabled ? this.pager.querySelector("button:enabled") : there)?.focus({ preventScroll: true }); if (from !== undefined) there.setSelectionRange(from, to) }
+  }
+  redraw() {
     const place = this.ranked(), sort = this.sort ?? { name: "rank", down: false }
     const seen = this.shown(), key = sort.name === "rank" ? r => place.get(r) ?? Infinity : r => this.get(r, sort.name)
     const group = r => sort.name === "rank" ? this.get(r, "dataset") + " " + this.get(r, "plan") : ""
@@ -166,12 +172,12 @@ class Runs {
     this.seen = keyed.sort(([g, x], [k, y]) => g < k ? -1 : g > k ? 1 : x === y ? 0 : sign * (x === null || x > y ? 1 : -1)).map(([, , r]) => r)
     const pages = Math.max(1, Math.ceil(seen.length / PAGE)); this.page = Math.min(this.page, pages - 1)
     this.counted(); this.app.lines()
-    put(this.pager, ...(pages > 1 ? [button("Previous", () => { this.page--; this.draw() }, "small", { disabled: this.page === 0 }), h("span", {}, `page ${this.page + 1} of ${pages}`), button("Next", () => { this.page++; this.draw() }, "small", { disabled: this.page === pages - 1 })] : []))
+    put(this.pager, ...(pages > 1 ? [button("Previous", () => { this.page--; this.draw() }, "small", { disabled: this.page === 0, "data-key": "previous" }), h("span", {}, `page ${this.page + 1} of ${pages}`), button("Next", () => { this.page++; this.draw() }, "small", { disabled: this.page === pages - 1, "data-key": "next" })] : []))
     this.tools.hidden = !this.rows.length
     if (!this.rows.length) return put(this.body, h("div", { class: "empty" }, "No runs yet. Press Train: with NumPy and the heart data it takes a few seconds."))
     const columns = this.columns.filter(c => c.kind !== "hidden" && (!c.extra || c.name === this.metric)), head = c => {
-      const on = sort.name === c.name, flip = () => { this.sort = { name: c.name, down: on ? !sort.down : c.rank ? !c.lower : false }; if (c.rank && c.name !== this.metric) { this.metric = c.name; this.by.value = c.name } this.page = 0; this.draw(); this.body.querySelector(`th button[data-name="${c.name}"]`)?.focus() }
-      return h("th", { scope: "col", class: c.kind, "aria-sort": on ? sort.down ? "descending" : "ascending" : null }, h("button", { type: "button", onclick: flip, "data-name": c.name }, c.title, h("span", { class: "arrow", "aria-hidden": "true" }, on ? sort.down ? "▼" : "▲" : "")))
+      const on = sort.name === c.name, flip = () => { this.sort = { name: c.name, down: on ? !sort.down : c.rank ? !c.lower : false }; if (c.rank && c.name !== this.metric) { this.metric = c.name; this.by.value = c.name } this.page = 0; this.draw() }
+      return h("th", { scope: "col", class: c.kind, "aria-sort": on ? sort.down ? "descending" : "ascending" : null }, h("button", { type: "button", onclick: flip, "data-name": c.name, "data-key": `sort-${c.name}` }, c.title, h("span", { class: "arrow", "aria-hidden": "true" }, on ? sort.down ? "▼" : "▲" : "")))
     }
     const page = this.seen.slice(this.page * PAGE, (this.page + 1) * PAGE)
     put(this.body, h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table of runs" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "tick" }, h("span", { class: "sr" }, "Choose")), h("th", { scope: "col", class: "tick" }, h("span", { class: "sr" }, "Star")),
@@ -180,21 +186,30 @@ class Runs {
   counted() { this.count.textContent = this.rows.length ? `${many(this.seen.length, "run")}${this.seen.length < this.rows.length ? ` of ${this.rows.length.toLocaleString("en")}` : ""}, ${this.app.chosen.size} chosen` : "" }
   line(r, columns, place) {
     const id = r[0], on = this.app.chosen.has(id), short = id.slice(0, 8), name = `${this.get(r, "model")} ${short}`
-    const box = h("input", { type: "checkbox", checked: on, "aria-label": `Choose ${name}`, onchange: () => { box.closest("tr").classList.toggle("chosen", box.checked); this.app.choose(id, box.checked) }, "data-id": id })
-    const star = h("button", { type: "button", class: "star", "aria-pressed": String(!!this.get(r, "star")), "aria-label": `Star ${name}`, onclick: () => this.mark(r, { star: !this.get(r, "star") }) }, this.get(r, "star") ? "★" : "☆")
+    const box = h("input", { type: "checkbox", checked: on, "aria-label": `Choose ${name}`, onchange: () => { box.closest("tr").classList.toggle("chosen", box.checked); this.app.choose(id, box.checked) }, "data-id": id, "data-key": `tick-${id}` })
+    const star = h("button", { type: "button", class: "star", "data-key": `star-${id}`, "aria-pressed": String(!!this.get(r, "star")), "aria-label": `Star ${name}`, onclick: () => this.mark(r, { star: !this.get(r, "star") }) }, this.get(r, "star") ? "★" : "☆")
     const cell = c => h("td", { class: c.kind, "data-label": c.title }, h("span", {}, c.name === "run" ? h("code", {}, short) : c.name === this.metric ? h("b", {}, this.show(c, this.get(r, c.name))) : this.show(c, this.get(r, c.name)), c.spread && c.name === this.metric && this.get(r, c.spread) !== null ? h("small", {}, ` ± ${this.get(r, c.spread).toFixed(3)}`) : null))
     return h("tr", { class: on ? "chosen" : "" }, h("td", { class: "tick" }, box), h("td", { class: "tick" }, star), h("td", { class: "count", "data-label": "Rank" }, String(place.get(r) ?? "–")), columns.map(cell), h("td", { class: "words note", "data-label": "Note" }, this.note(r, name)))
   }
-  note(r, name) {
-    const text = this.get(r, "note")
-    if (this.open !== r[0]) return h("button", { type: "button", class: "plain", "aria-label": `${text ? "Change" : "Write"} the note of ${name}${text ? ": " + text : ""}`, onclick: () => { this.open = r[0]; this.draw(); this.body.querySelector(".note input")?.focus() } }, text || "add")
-    const close = keep => { if (this.open === null) return; this.open = null; keep ? this.mark(r, { note: input.value.trim() }) : this.draw() }
-    const input = h("input", { type: "text", value: text, maxlength: 500, "aria-label": `Note of ${name}`, onkeydown: e => { if (e.key === "Enter") close(true); if (e.key === "Escape") close(false) }, onblur: () => close(true) })
+  note(r, name) {  // opened and closed in its own cell: a click that ends it is still a click on what it hit
+    const id = r[0], text = this.get(r, "note"), swap = to => put(to.closest("td"), this.note(r, name)).firstChild.focus()
+    if (this.open?.id !== id) return h("button", { type: "button", class: "plain", "data-key": `note-${id}`, "aria-label": `${text ? "Change" : "Write"} the note of ${name}${text ? ": " + text : ""}`, onclick: e => { this.open = { id, text }; swap(e.target) } }, text || "add")
+    const close = keep => {
+      if (this.open?.id !== id || this.redrawing) return
+      const written = this.open.text.trim()
+      this.open = null
+      if (keep && written !== text) this.mark(r, { note: written })
+      return true
+    }
+    const input = h("input", { type: "text", value: this.open.text, maxlength: 500, "data-key": `note-${id}`, "aria-label": `Note of ${name}`, oninput: () => { this.open.text = input.value },
+      onkeydown: e => { if ((e.key === "Enter" || e.key === "Escape") && close(e.key === "Enter")) { e.preventDefault(); swap(input) } },  // prevented, or Enter would press the button that comes
+      onblur: () => { if (close(true) && input.isConnected) put(input.closest("td"), this.note(r, name)) } })
     return input
   }
   async mark(r, change) {
     const [name, value] = Object.entries(change)[0], old = this.get(r, name)
-    r[this.at[name]] = value; r.text = null; this.draw()
+    r[this.at[name]] = value; r.text = null
+    if (name === "star") this.draw()
     this.writing = this.app.ask("mark", { run: r[0], ...change })
     try { await this.writing } catch (e) { r[this.at[name]] = old; this.draw(); this.app.say(e.message, true) }
     this.writing = null
@@ -205,23 +220,27 @@ class Runs {
 class App {
   constructor(model, el) {
     this.model = model; this.chosen = new Set(); this.waiting = new Map(); this.number = 0; this.stamp = null; this.silent = 0
-    model.on("msg:custom", (m, buffers) => this.heard(m, buffers))
+    this.name = crypto.getRandomValues(new Uint32Array(2)).join("-")  // several views may show one widget, and each hears every answer
+    this.hear = m => this.heard(m)
+    model.on("msg:custom", this.hear)
     this.el = h("main", { class: "mlpb" }); el.append(this.el)
     this.status = h("div", { class: "status", role: "status", "aria-live": "polite" }); this.alarm = h("div", { class: "status error", role: "alert" })
     this.runs = new Runs(this)
     this.start()
   }
   ask(what, rest = {}, buffers = [], patience = 120000) {
-    const id = ++this.number
+    const id = `${this.name}-${++this.number}`
     this.model.send({ id, ask: what, ...rest }, undefined, buffers)
     return new Promise((done, fail) => { this.waiting.set(id, { done, fail }); setTimeout(() => this.waiting.delete(id) && fail(new Error("The kernel does not answer.")), patience) })
   }
   heard(m) {
     this.silent = 0; this.lost(false)
     const w = this.waiting.get(m.id)
+    if (!w) return
     this.waiting.delete(m.id)
-    if (w) m.error ? w.fail(new Error(m.error)) : w.done(m.answer)
+    m.error ? w.fail(new Error(m.error)) : w.done(m.answer)
   }
+  end() { this.ended = true; clearInterval(this.looking); this.model.off("msg:custom", this.hear) }
   say(text, error = false) { this.alarm.textContent = error ? text : ""; this.status.textContent = error ? "" : text }
   lost(yes) { if (this.warning) this.warning.hidden = !yes }
   async start() {
@@ -233,7 +252,8 @@ class App {
     this.training(); this.comparing(); this.rowing(); this.cleaning()
     this.stamp = this.facts.stamp; this.runs.load(this.facts.table)
     this.show("train"); this.compare()
-    setInterval(() => this.look(), 2500)
+    if (this.ended) return
+    this.looking = setInterval(() => this.look(), 2500)
     if (this.facts.job) this.poll()
   }
   panel(name) { return this.tabs.find(t => t.name === name).panel }
@@ -252,7 +272,11 @@ class App {
   async look() {  // is the kernel there, and is there something new in the store?
     if (document.hidden) return
     if (++this.silent > 5) this.lost(true)
-    try { const news = await this.ask("look", { seen: this.stamp }); if (news.table && this.runs.open === null && !this.runs.writing) { this.stamp = news.stamp; this.runs.load(news.table); this.compare() } } catch (e) { if (!this.warning.hidden) return; this.say(e.message, true) }
+    try {
+      const news = await this.ask("look", { seen: this.stamp })
+      if (news.job && !this.polling) this.poll()  // begun by another view, or lost from sight by an answer that did not come
+      if (news.table && !this.runs.writing) { this.stamp = news.stamp; this.runs.load(news.table); this.compare() }
+    } catch (e) { if (this.warning.hidden) this.say(e.message, true) }
   }
   async choose(id, yes) {
     yes ? this.chosen.add(id) : this.chosen.delete(id)
@@ -286,8 +310,10 @@ class App {
   }
   async changed(name) {
     if (name !== "data") return
+    const data = this.fields.data.value
     try {
-      const found = await this.ask("columns", { data: this.fields.data.value })
+      const found = await this.ask("columns", { data })
+      if (data !== this.fields.data.value) return  // written over meanwhile
       const target = this.fields.target, list = h("datalist", { id: unique() }, found.targets.map(t => h("option", { value: t })))
       target.box.append(list); target.input.setAttribute("list", list.id)
       target.value = found.target ?? (found.targets.length === 1 ? found.targets[0] : "")
@@ -328,18 +354,19 @@ class App {
     if (!job.running && job.done?.length) { this.chosen = new Set(job.done); this.stamp = job.stamp; this.runs.load(job.table); this.compare() }
   }
   async poll() {
-    this.go.disabled = true; this.halt.disabled = false
-    for (;;) {
-      let job
-      try { job = await this.ask("poll") } catch (e) { this.say(e.message, true); this.go.disabled = false; this.halt.disabled = true; return }
-      this.follow(job)
-      if (!job.running) return
-      await new Promise(r => setTimeout(r, 150))
-    }
+    if (this.polling) return
+    this.polling = true; this.go.disabled = true; this.halt.disabled = false
+    try {
+      for (let job = { running: true }; job.running && !this.ended;) {
+        this.follow(job = await this.ask("poll"))
+        if (job.running) await new Promise(r => setTimeout(r, 150))
+      }
+    } catch (e) { this.say(e.message, true) }  // `look` asks whether it goes on
+    this.polling = false
   }
   async stop() {
     this.halt.disabled = true; this.say("Stopping …")
-    try { this.follow(await this.ask("stop")) } catch (e) { this.say(e.message, true) }
+    try { this.follow(await this.ask("stop")) } catch (e) { this.say(e.message, true); this.halt.disabled = false }
   }
 
   // --- compare ---
@@ -447,4 +474,4 @@ function pushes({ networks }) {
   return h("div", { class: "pushes" }, networks.map((n, i) => h("div", {}, networks.length > 1 ? h("h3", {}, n.name) : null, h("table", { class: "matrix" }, h("tbody", {}, n.pushes.map(p => h("tr", {}, h("th", { scope: "row" }, p.name), h("td", {}, p.value), h("td", { class: "bar" }, h("div", { class: `push ${p.by < 0 ? "less" : "more"}`, style: `--size:${(50 * Math.abs(p.by) / most).toFixed(1)}%;--mark:${colour(i)}` })), h("td", { class: "count" }, `${p.by < 0 ? "−" : "+"}${(100 * Math.abs(p.by)).toFixed(1)}`))))))))
 }
 
-export default { render({ model, el }) { new App(model, el) } }
+export default { render({ model, el }) { const app = new App(model, el); return () => app.end() } }

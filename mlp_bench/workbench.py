@@ -17,6 +17,7 @@ import re
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
@@ -44,6 +45,7 @@ class Visit:
     models: dict = field(default_factory=dict)  # run id → `Model`
     received: dict = field(default_factory=dict)  # path → bytes that have arrived
     came: bool = False  # the page has asked something
+    first: dict | None = None  # the answer to its first question, made before it came
     starting: threading.Lock = field(default_factory=threading.Lock, repr=False)  # one training is begun at a time
 
     def dataset(self, config):
@@ -556,6 +558,7 @@ LEAD = "One multi-layer perceptron twice – in plain NumPy and in Keras – tra
 
 def hello(visit: Visit) -> dict:
     "What a fresh page needs"
+    if visit.first and visit.first["stamp"] == stamp() and not visit.job: return visit.first
     presets = {name: {f["name"]: _tidy(settings.get(f["name"], f["value"])) for f in FORM if f["name"] not in ("data", "target", "positive", "backend", "plan", "seed")} for name, settings in PRESETS.items()}
     return dict(lead=LEAD, caution=CAUTION, fields=FORM, presets=presets, upload_limit=UPLOAD_LIMIT, row_title="Patient / row", job=_busy(visit), **_store())
 
@@ -591,15 +594,22 @@ def dashboard():  # a widget: the last line of a JupyterLab cell, or a Voilà pa
         threading.Thread(target=_heard, args=(page, visit, message, buffers), daemon=True).start()
     page.on_msg(hear)
     page.visit = visit
-    if idle := float(os.environ.get("MLP_BENCH_IDLE", 0)): threading.Thread(target=_stay_fresh, args=(page, visit, idle / 3), daemon=True).start()
+    if idle := float(os.environ.get("MLP_BENCH_IDLE", 0)): threading.Thread(target=_wait, args=(page, visit, idle / 3), daemon=True).start()
     return page
 
-def _stay_fresh(page, visit, every):  # a kernel that waits for its visitor must not look idle when they come: Voilà would end it before their page has connected
+def _app(): return files("mlp_bench") / "app"
+
+# %% ../nbs/06d_workbench.ipynb #b89e306c
+def _prepare(visit):
+    first = hello(visit)
+    if first["table"]["rows"]: compare(visit, [first["table"]["rows"][0][0]])
+    visit.first = first
+
+def _wait(page, visit, every):  # seconds
     while not visit.came:
+        with suppress(Exception): _prepare(visit)  # whoever comes is told what is wrong
         page.send({"waiting": True})
         time.sleep(every)
-
-def _app(): return files("mlp_bench") / "app"
 
 # %% ../nbs/06d_workbench.ipynb #bca6e9de
 LOCAL, IDLE = ("127.0.0.1", "localhost", "::1"), 600  # seconds

@@ -17,6 +17,7 @@ function fill(el, props, children) {
 const h = (tag, props, ...children) => fill(document.createElement(tag), props, children)
 const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children)
 function put(el, ...children) { el.textContent = ""; return fill(el, null, children) }
+const later = globalThis.requestIdleCallback?.bind(globalThis) ?? (f => setTimeout(f, 30))
 let serial = 0
 const unique = () => `mlpb-${++serial}`
 
@@ -142,13 +143,20 @@ class Runs {
     keep(this.by, columns.filter(c => c.rank).map(c => [c.name, c.title])); this.by.value = this.metric
     for (const id of [...this.app.chosen]) if (!rows.some(r => r[0] === id)) this.app.chosen.delete(id)
     this.draw()
+    this.spell(rows, 0)
+  }
+  spell(rows, from) {  // what the filter looks through, written out while nobody waits
+    if (rows !== this.rows || from >= rows.length) return
+    later(() => { for (const r of rows.slice(from, from + 400)) this.text(r); this.spell(rows, from + 400) })
   }
   get(row, name) { return row[this.at[name]] }
   better(name) { return this.columns[this.at[name]].lower ? (a, b) => a - b : (a, b) => b - a }
   ranked() {  // places are counted separately for each table, target and plan
+    if (this.places?.rows === this.rows && this.places.metric === this.metric) return this.places.place
     const order = this.better(this.metric), groups = new Map(), place = new Map(), of = r => this.get(r, this.metric)
     for (const r of this.rows) { const k = `${this.get(r, "dataset")}\0${this.get(r, "target")}\0${this.get(r, "plan")}`; groups.has(k) ? groups.get(k).push(r) : groups.set(k, [r]) }
     for (const g of groups.values()) g.filter(r => of(r) !== null).sort((a, b) => order(of(a), of(b))).forEach((r, i) => place.set(r, i + 1))
+    this.places = { rows: this.rows, metric: this.metric, place }
     return place
   }
   shown() {
@@ -171,7 +179,7 @@ class Runs {
     const sign = sort.down ? -1 : 1, keyed = seen.map(r => [group(r), key(r), r])
     this.seen = keyed.sort(([g, x], [k, y]) => g < k ? -1 : g > k ? 1 : x === y ? 0 : sign * (x === null || x > y ? 1 : -1)).map(([, , r]) => r)
     const pages = Math.max(1, Math.ceil(seen.length / PAGE)); this.page = Math.min(this.page, pages - 1)
-    this.counted(); this.app.lines()
+    this.counted(); later(() => this.app.lines())
     put(this.pager, ...(pages > 1 ? [button("Previous", () => { this.page--; this.draw() }, "small", { disabled: this.page === 0, "data-key": "previous" }), h("span", {}, `page ${this.page + 1} of ${pages}`), button("Next", () => { this.page++; this.draw() }, "small", { disabled: this.page === pages - 1, "data-key": "next" })] : []))
     this.tools.hidden = !this.rows.length
     if (!this.rows.length) return put(this.body, h("div", { class: "empty" }, "No runs yet. Press Train: with NumPy and the heart data it takes a few seconds."))

@@ -114,6 +114,12 @@ def test_commands_of_contributing_name_files_that_exist():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_promises_name_tests_that_exist():
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "howto" / "promises.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [f"{file}::{test}" for file, test in named if f"def {test}" not in (ROOT / "tests" / file).read_text(encoding="utf-8")] == []
+
+
 def map_rows():
     "The map's table as {module: (notebook, modules that it may import)}, None for a chapter without a module"
     rows = re.findall(r"^\| \[.+?\]\(\.\./nbs/(.+?)\) \| (.+?) \| .+ \| (.+?) \|$", (ROOT / "howto" / "map.md").read_text(encoding="utf-8"), re.M)

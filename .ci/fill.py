@@ -26,7 +26,7 @@ def fill(path, slow):
     for cell in kept: cell.cell_type = "raw"  # the client runs code cells only
     with tempfile.TemporaryDirectory() as store:
         env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
-        NotebookClient(nb, timeout=1800, store_widget_state=False, resources={"metadata": {"path": str(path.parent)}}).execute(env=env)
+        NotebookClient(nb, timeout=1800, store_widget_state=False, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}).execute(env=env)
     for cell in kept: cell.cell_type = "code"
     nbformat.write(nb, path)
     nbdev_clean(str(path))

@@ -149,22 +149,28 @@ class BinaryMLP(LogitClassifier, BaseEstimator):
         "Train on rows `X` (n, d) and two labels `y` (n,), optionally weighted"
         return self._keep(self._train(*self._prepare(X, y, sample_weight)))
 
-    def _prepare(self, X, y, sample_weight=None):  # returns layer sizes, training rows, validation rows or None, one seed per member
-        self._validate_params()
-        rows, validation = encode(self, X, y, sample_weight), None
-        split, seeds = member_seeds(self.random_state, self.ensemble)
-        if self.early_stopping:
-            parts = train_test_split(*rows, test_size=self.validation_fraction, stratify=rows[1], random_state=split)
-            rows, validation = parts[::2], parts[1::2]  # X, y, w each
-        return layer_sizes(self.hidden_layer_sizes, self.n_features_in_), rows, validation, seeds
+# %% ../nbs/03b_classifier.ipynb #c901b57f
+def _prepare(self, X, y, sample_weight=None):  # returns layer sizes, training rows, validation rows or None, one seed per member
+    self._validate_params()
+    rows, validation = encode(self, X, y, sample_weight), None
+    split, seeds = member_seeds(self.random_state, self.ensemble)
+    if self.early_stopping:
+        parts = train_test_split(*rows, test_size=self.validation_fraction, stratify=rows[1], random_state=split)
+        rows, validation = parts[::2], parts[1::2]  # X, y, w each
+    return layer_sizes(self.hidden_layer_sizes, self.n_features_in_), rows, validation, seeds
 
-    def _keep(self, runs):  # coefs, intercepts, loss curve and validation losses of each member
-        self.members_ = [(coefs, intercepts) for coefs, intercepts, _, _ in runs]
-        (self.coefs_, self.intercepts_), (*_, self.loss_curve_, checks) = self.members_[0], runs[0]
-        self.n_iter_ = len(self.loss_curve_)
-        if self.early_stopping: self.validation_loss_curve_ = checks
-        else: vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
-        return self
+BinaryMLP._prepare = _prepare
+
+# %% ../nbs/03b_classifier.ipynb #fa2267a0
+def _keep(self, runs):  # coefs, intercepts, loss curve and validation losses of each member
+    self.members_ = [(coefs, intercepts) for coefs, intercepts, _, _ in runs]
+    (self.coefs_, self.intercepts_), (*_, self.loss_curve_, checks) = self.members_[0], runs[0]
+    self.n_iter_ = len(self.loss_curve_)
+    if self.early_stopping: self.validation_loss_curve_ = checks
+    else: vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
+    return self
+
+BinaryMLP._keep = _keep
 
 # %% ../nbs/03b_classifier.ipynb #58f4d7f4
 def tasks_of(estimator, sizes, rows, validation, seeds):

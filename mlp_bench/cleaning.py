@@ -122,22 +122,28 @@ class Cleaner(TransformerMixin, BaseEstimator):
         self.indicators_ = [c for c, n in gaps.items() if self.indicators and n >= self.min_missing]
         return self
 
-    def _filled(self, values, column):
-        "One numeric column within its bounds, gaps filled by the median of the training rows."
-        low, high = self.bounds_.get(column, (-np.inf, np.inf))
-        return np.where(np.isnan(values), self.medians_[column], np.clip(values, low, high))
-
     def transform(self, X):
         "A table without gaps: numeric columns as float64, categories as text, indicators as int64."
         check_is_fitted(self)
-        X = _table(X, self.kinds_)
-        numbers = self._measured(X)
-        words = {c: pd.Series([_word(v) for v in X[c]], X.index, dtype=object) for c in self.kinds_ if c not in numbers}
-        columns = [words[c] if c in words else self._filled(numbers[c], c) for c in self.kinds_]
-        flags = [np.isnan(numbers[c]).astype(np.int64) for c in self.indicators_]
-        return pd.DataFrame(dict(enumerate(columns + flags)), index=X.index).set_axis(self.get_feature_names_out(), axis=1)
+        return self._cleaned(_table(X, self.kinds_))
 
     def get_feature_names_out(self, input_features=None):
         "The columns of the cleaned table: the original ones, then the indicators."
         check_is_fitted(self)
         return np.array([*self.kinds_, *_flag_names(self.indicators_, self.kinds_)], dtype=object)
+
+# %% ../nbs/01_cleaning.ipynb #30ad1b62
+def _filled(self, values, column):
+    "One numeric column within its bounds, gaps filled by the median of the training rows."
+    low, high = self.bounds_.get(column, (-np.inf, np.inf))
+    return np.where(np.isnan(values), self.medians_[column], np.clip(values, low, high))
+
+def _cleaned(self, X):
+    "Numbers filled, categories as text, and the indicators."
+    numbers = self._measured(X)
+    words = {c: pd.Series([_word(v) for v in X[c]], X.index, dtype=object) for c in self.kinds_ if c not in numbers}
+    columns = [words[c] if c in words else self._filled(numbers[c], c) for c in self.kinds_]
+    flags = [np.isnan(numbers[c]).astype(np.int64) for c in self.indicators_]
+    return pd.DataFrame(dict(enumerate(columns + flags)), index=X.index).set_axis(self.get_feature_names_out(), axis=1)
+
+Cleaner._filled, Cleaner._cleaned = _filled, _cleaned

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'MOST_CELLS', 'MISSING', 'HEART_SHA256', 'HEART_KAGGLE', 'HEART_TARGET', 'SITES_SHA256', 'CHANCE',
-           'InputError', 'need', 'versions', 'read_table', 'is_numeric', 'safe_csv', 'Dataset', 'load', 'audit']
+           'InputError', 'need', 'versions', 'read_table', 'is_numeric', 'Dataset', 'safe_csv', 'load', 'audit']
 
 # %% ../nbs/00_eda.ipynb #0db050a8
 import csv
@@ -266,17 +266,6 @@ def is_numeric(
     "Whether a column is numeric; booleans, text, dates and categories are not."
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
-# %% ../nbs/00_eda.ipynb #159aa7b8
-def _tame(v): return f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v
-
-def safe_csv(
-    frame,  # DataFrame
-):  # returns str
-    "A table as CSV that a spreadsheet may open: no text in it begins like a formula."
-    texts = frame.apply(lambda column: column.map(_tame) if not is_numeric(column) else column)
-    plain = (tame := texts.rename(columns=_tame)).to_csv(index=False, lineterminator="\n")
-    return tame.to_csv(index=False, lineterminator="\r\n") if "\r" in plain else plain
-
 # %% ../nbs/00_eda.ipynb #a9166d94
 def _packed(
     text,  # str
@@ -371,6 +360,17 @@ def _dataset(
     if void := [c for c in X if X[c].isna().all()]:
         raise InputError(f"{name}: column {_few(void)} is missing in every row, so remove it.")
     return Dataset(name, X, y, outcome.name, classes)
+
+# %% ../nbs/00_eda.ipynb #159aa7b8
+def _tame(v): return f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v
+
+def safe_csv(
+    frame,  # DataFrame
+):  # returns str
+    "A table as CSV that a spreadsheet may open: no text in it begins like a formula."
+    texts = frame.apply(lambda column: column.map(_tame) if not is_numeric(column) else column)
+    plain = (tame := texts.rename(columns=_tame)).to_csv(index=False, lineterminator="\n")
+    return tame.to_csv(index=False, lineterminator="\r\n") if "\r" in plain else plain
 
 # %% ../nbs/00_eda.ipynb #448f03a2
 HEART_SHA256 = "948420b084d8a3a0ca42b8419fce9aee175879e43f8aedf712377899a67aa49b"

@@ -142,9 +142,13 @@ def by_looks(
         ("binary", BinaryEncoder(), binary), ("level", onehot, nominal)], sparse_threshold=0)
     return Pipeline([("clean", Cleaner(min_missing=5)), ("columns", columns)])
 
-def standard(): return by_looks(ClippedScaler())
+def standard():
+    "The default: mean to 0, standard deviation to 1, columns by their looks."
+    return by_looks(ClippedScaler())
 
-def robust(): return by_looks(SmoothScaler())
+def robust():
+    "For networks: median to 0, interquartile range to 1, far values bent, columns by their looks."
+    return by_looks(SmoothScaler())
 
 # %% ../nbs/02_features.ipynb #e87f33dd
 def seed():  # returns an unfitted Pipeline

@@ -48,10 +48,15 @@ def table(
     return X, (X[:, 0] + X[:, 1] * X[:, 2] + rng.standard_normal(rows) > 0).astype(int)
 
 # %% ../nbs/08_bench.ipynb #21c68767
-def steps_of(X, task): return math.ceil(len(X) / task["batch_size"])  # of an epoch
+def steps_of(X, task):
+    "Steps of an epoch"
+    return math.ceil(len(X) / task["batch_size"])
 
-def few(task): return task.get("few", task["epochs"])  # epochs in a call, for models that go on training
+def few(task):
+    "Epochs in a call, for models that go on training"
+    return task.get("few", task["epochs"])
 
+# %% ../nbs/08_bench.ipynb #72b4d718
 def ours(X, y, task, members=1):
     "`NumpyMLPClassifier`, or an ensemble, which is a fleet"
     model = NumpyMLPClassifier(task["hidden"], batch_size=task["batch_size"], epochs=task["epochs"], ensemble=members, random_state=0)
@@ -60,8 +65,11 @@ def ours(X, y, task, members=1):
         return members * task["epochs"] * steps_of(X, task)
     return train
 
-def fleet_64(X, y, task): return ours(X, y, task, 64)
+def fleet_64(X, y, task):
+    "A fleet of 64 networks"
+    return ours(X, y, task, 64)
 
+# %% ../nbs/08_bench.ipynb #34839240
 def textbook(X, y, task):
     "`TextbookMLP`, the formulas as they stand"
     net, y, B = TextbookMLP([X.shape[1], *task["hidden"], 1], dropout=0.2, seed=0), y[:, None].astype("float32"), task["batch_size"]
@@ -89,7 +97,9 @@ def gemm_floor(X, y, task, members=1):
         return members * steps
     return work
 
-def gemm_floor_64(X, y, task): return gemm_floor(X, y, task, 64)
+def gemm_floor_64(X, y, task):
+    "The matrix products of 64 networks, stacked"
+    return gemm_floor(X, y, task, 64)
 
 # %% ../nbs/08_bench.ipynb #6c5d4df2
 def sklearn_mlp(X, y, task):
@@ -122,41 +132,52 @@ def torch_eager(X, y, task):
     return train
 
 # %% ../nbs/08_bench.ipynb #a4a70346
+def _jax_step(state, batch):  # gradient by JAX, Adam by hand
+    import jax
+    import jax.numpy as jnp
+    def loss(theta, x, t, masks):
+        for (W, b), mask in zip(theta[:-1], masks): x = jax.nn.relu(x @ W + b) * mask
+        z = (x @ theta[-1][0] + theta[-1][1])[:, 0]
+        return jnp.mean(jnp.logaddexp(0, z) - t * z)
+    theta, m, v, t = state
+    g, t = jax.grad(loss)(theta, *batch), t + 1
+    m, v = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g), jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+    alpha = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+    return (jax.tree.map(lambda p, m, v: p - alpha * m / (jnp.sqrt(v) + 1e-7), theta, m, v), m, v, t), None
+
+def _jax_epoch(X, y, sizes, B):  # a function from state and key to state
+    import jax
+    steps = len(X) // B  # the last, smaller batch is left out
+    def epoch(state, key):
+        order, *keys = jax.random.split(key, len(sizes) - 1)
+        rows = jax.random.permutation(order, len(X))[:steps * B].reshape(steps, B)
+        masks = [jax.random.bernoulli(k, 0.8, (steps, B, h)) / 0.8 for k, h in zip(keys, sizes[1:-1])]
+        return jax.lax.scan(_jax_step, state, (X[rows], y[rows], masks))[0]
+    return epoch
+
+# %% ../nbs/08_bench.ipynb #38b69a66
 def jax_scan(X, y, task, members=1):
     "JAX: an epoch as one compiled `lax.scan`, Adam by hand; or the same for many networks, by `vmap`"
     import jax
     import jax.numpy as jnp
     sizes, B = [X.shape[1], *task["hidden"], 1], task["batch_size"]
-    steps, X, y = len(X) // B, jnp.asarray(X), jnp.asarray(y, "float32")  # the last, smaller batch is left out
-    rng = np.random.default_rng(0)
+    X, y, rng = jnp.asarray(X), jnp.asarray(y, "float32"), np.random.default_rng(0)
     theta = [(jnp.asarray(rng.standard_normal((m, n)) / m**0.5, "float32"), jnp.zeros(n)) for m, n in zip(sizes, sizes[1:])]
-    def loss(theta, x, t, masks):
-        for (W, b), mask in zip(theta[:-1], masks): x = jax.nn.relu(x @ W + b) * mask
-        z = (x @ theta[-1][0] + theta[-1][1])[:, 0]
-        return jnp.mean(jnp.logaddexp(0, z) - t * z)
-    def step(state, batch):
-        theta, m, v, t = state
-        g, t = jax.grad(loss)(theta, *batch), t + 1
-        m, v = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g), jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-        alpha = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        return (jax.tree.map(lambda p, m, v: p - alpha * m / (jnp.sqrt(v) + 1e-7), theta, m, v), m, v, t), None
-    def epoch(state, key):
-        order, *keys = jax.random.split(key, len(sizes) - 1)
-        rows = jax.random.permutation(order, len(X))[:steps * B].reshape(steps, B)
-        masks = [jax.random.bernoulli(k, 0.8, (steps, B, h)) / 0.8 for k, h in zip(keys, sizes[1:-1])]
-        return jax.lax.scan(step, state, (X[rows], y[rows], masks))[0]
-    zeros, box, compiled = jax.tree.map(jnp.zeros_like, theta), {}, jax.jit(jax.vmap(epoch) if members > 1 else epoch)
-    box["state"], box["key"] = (theta, zeros, zeros, jnp.float32(0)), jax.random.key(0)
+    epoch, zeros = _jax_epoch(X, y, sizes, B), jax.tree.map(jnp.zeros_like, theta)
+    compiled = jax.jit(jax.vmap(epoch) if members > 1 else epoch)
+    box = dict(state=(theta, zeros, zeros, jnp.float32(0)), key=jax.random.key(0))
     if members > 1: box["state"] = jax.tree.map(lambda a: jnp.stack([a] * members), box["state"])
     def train():
         for _ in range(few(task)):
             box["key"], *keys = jax.random.split(box["key"], members + 1)
             box["state"] = compiled(box["state"], jnp.stack(keys) if members > 1 else keys[0])
         jax.block_until_ready(box["state"])
-        return members * few(task) * steps
+        return members * few(task) * (len(X) // B)
     return train
 
-def jax_fleet_64(X, y, task): return jax_scan(X, y, task, 64)
+def jax_fleet_64(X, y, task):
+    "JAX: 64 networks by `vmap`"
+    return jax_scan(X, y, task, 64)
 
 # %% ../nbs/08_bench.ipynb #d9409d11
 def keras_model(task, columns, **compile_options):
@@ -175,9 +196,18 @@ def keras_fit(X, y, task, **compile_options):
         return few(task) * steps_of(X, task)
     return train
 
-def keras_steps(X, y, task): return keras_fit(X, y, task, steps_per_execution=steps_of(X, task))
-def keras_xla(X, y, task): return keras_fit(X, y, task, jit_compile=True)
-def keras_steps_xla(X, y, task): return keras_fit(X, y, task, jit_compile=True, steps_per_execution=steps_of(X, task))
+# %% ../nbs/08_bench.ipynb #fb7ee774
+def keras_steps(X, y, task):
+    "`fit`, an epoch of steps in each call of the compiled function"
+    return keras_fit(X, y, task, steps_per_execution=steps_of(X, task))
+
+def keras_xla(X, y, task):
+    "`fit`, compiled by XLA"
+    return keras_fit(X, y, task, jit_compile=True)
+
+def keras_steps_xla(X, y, task):
+    "`fit`, both of these"
+    return keras_fit(X, y, task, jit_compile=True, steps_per_execution=steps_of(X, task))
 
 # %% ../nbs/08_bench.ipynb #dda43e10
 def keras_fed(X, y, task):
@@ -193,16 +223,14 @@ def keras_fed(X, y, task):
     return train
 
 # %% ../nbs/08_bench.ipynb #db689d76
-def tf_epoch_xla(X, y, task):
-    "TensorFlow: an epoch as one `tf.function`, compiled by XLA; loop, masks and Adam by hand, as in `jax_scan`"
+def _tf_loss(theta, x, t, masks):
     import tensorflow as tf
-    sizes, B = [X.shape[1], *task["hidden"], 1], task["batch_size"]
-    steps, X, y = len(X) // B, tf.constant(X), tf.constant(y[:, None], "float32")  # the last, smaller batch is left out
-    rng = np.random.default_rng(0)
-    theta = [a for m, n in zip(sizes, sizes[1:]) for a in (tf.constant(rng.standard_normal((m, n)) / m**0.5, "float32"), tf.zeros(n))]
-    def loss(theta, x, t, masks):
-        for W, b, mask in zip(theta[:-2:2], theta[1:-2:2], masks): x = tf.nn.relu(x @ W + b) * mask
-        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(t, x @ theta[-2] + theta[-1]))
+    for W, b, mask in zip(theta[:-2:2], theta[1:-2:2], masks): x = tf.nn.relu(x @ W + b) * mask
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(t, x @ theta[-2] + theta[-1]))
+
+def _tf_epoch(X, y, sizes, B):  # a compiled function from state, order of the rows and seed to state
+    import tensorflow as tf
+    steps = len(X) // B  # the last, smaller batch is left out
     @tf.function(jit_compile=True)
     def epoch(theta, m, v, t, order, seed):
         masks = [tf.where(tf.random.stateless_uniform((steps, B, h), [seed, i]) < 0.2, 0.0, 1.25) for i, h in enumerate(sizes[1:-1])]
@@ -210,13 +238,22 @@ def tf_epoch_xla(X, y, task):
             rows = order[i]
             with tf.GradientTape() as tape:
                 tape.watch(theta)
-                value = loss(theta, tf.gather(X, rows), tf.gather(y, rows), [mask[i] for mask in masks])
+                value = _tf_loss(theta, tf.gather(X, rows), tf.gather(y, rows), [mask[i] for mask in masks])
             g, t = tape.gradient(value, theta), t + 1
             m, v = [0.9 * a + 0.1 * b for a, b in zip(m, g)], [0.999 * a + 0.001 * b * b for a, b in zip(v, g)]
             alpha = 1e-3 * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
             theta = [p - alpha * a / (tf.sqrt(b) + 1e-7) for p, a, b in zip(theta, m, v)]
         return theta, m, v, t
-    zeros = [tf.zeros_like(p) for p in theta]
+    return epoch
+
+# %% ../nbs/08_bench.ipynb #8dfc6567
+def tf_epoch_xla(X, y, task):
+    "TensorFlow: an epoch as one `tf.function`, compiled by XLA; loop, masks and Adam by hand, as in `jax_scan`"
+    import tensorflow as tf
+    sizes, B, rng = [X.shape[1], *task["hidden"], 1], task["batch_size"], np.random.default_rng(0)
+    X, y = tf.constant(X), tf.constant(y[:, None], "float32")
+    theta = [a for m, n in zip(sizes, sizes[1:]) for a in (tf.constant(rng.standard_normal((m, n)) / m**0.5, "float32"), tf.zeros(n))]
+    epoch, steps, zeros = _tf_epoch(X, y, sizes, B), len(X) // B, [tf.zeros_like(p) for p in theta]
     box = dict(state=(theta, zeros, zeros, tf.constant(0.0)), seed=0)
     def train():
         for _ in range(few(task)):
@@ -268,6 +305,7 @@ def environment(
     return {**os.environ, **dict.fromkeys(threads, str(cores)), "XLA_FLAGS": xla, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1",
             "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "jax" if name == "keras_jax" else "tensorflow", "PYTHONWARNINGS": "ignore"}
 
+# %% ../nbs/08_bench.ipynb #68c8301b
 def start_worker(
     name,  # of a contender
     task,  # see `worker`
@@ -280,6 +318,31 @@ def start_worker(
                             preexec_fn=pin if hasattr(os, "sched_setaffinity") else None)
 
 # %% ../nbs/08_bench.ipynb #feb35fec
+def _ask(name, process):  # a line of JSON from its worker
+    line = process.stdout.readline()
+    if not line: raise RuntimeError(f"The worker of {name!r} died (exit code {process.wait()}).")
+    return json.loads(line)
+
+def _set_up(names, task, workers, progress):  # name → what its start says; each worker has the machine to itself
+    found = {}
+    for name in names:
+        progress(0, f"starting {CONTENDERS[name][1]}")
+        start, workers[name] = time.perf_counter(), start_worker(name, task)
+        answer = _ask(name, workers[name])
+        found[name] = answer if "missing" in answer else dict(setup=time.perf_counter() - start, **_ask(name, workers[name]))
+    return found
+
+def _rounds(names, workers, rounds, progress):  # name → µs per step, one for each round
+    times = {name: [] for name in names}
+    for i in range(rounds):
+        for j, name in enumerate(names):
+            progress((i + j / len(names)) / rounds, CONTENDERS[name][1])
+            print(file=workers[name].stdin, flush=True)
+            answer = _ask(name, workers[name])
+            times[name].append(1e6 * answer["seconds"] / answer["steps"])
+    return times
+
+# %% ../nbs/08_bench.ipynb #dc527e84
 def measure(
     names,          # contenders
     task,           # see `worker`
@@ -287,24 +350,10 @@ def measure(
     progress=None,  # called with the share done and a line of text
 ):                  # returns a list of dicts: name, label, µs per network-step of each round and their median, setup and compile seconds
     "Time contenders side by side, in rounds"
-    progress, workers, found = progress or (lambda share, text: None), {}, {}
-    def ask(name):
-        line = workers[name].stdout.readline()
-        if not line: raise RuntimeError(f"The worker of {name!r} died (exit code {workers[name].wait()}).")
-        return json.loads(line)
+    progress, workers = progress or (lambda share, text: None), {}
     try:
-        for name in names:
-            progress(0, f"starting {CONTENDERS[name][1]}")
-            start, workers[name] = time.perf_counter(), start_worker(name, task)
-            answer = ask(name)
-            found[name] = answer if "missing" in answer else dict(setup=time.perf_counter() - start, **ask(name))
-        times = {name: [] for name in names if "missing" not in found[name]}
-        for i in range(rounds):
-            for j, name in enumerate(times):
-                progress((i + j / len(times)) / rounds, CONTENDERS[name][1])
-                print(file=workers[name].stdin, flush=True)
-                answer = ask(name)
-                times[name].append(1e6 * answer["seconds"] / answer["steps"])
+        found = _set_up(names, task, workers, progress)
+        times = _rounds([name for name in names if "missing" not in found[name]], workers, rounds, progress)
     finally:
         for process in workers.values(): process.kill()
         for process in workers.values(): process.communicate()
@@ -321,17 +370,23 @@ def predicting(call, task):
         return task["calls"]
     return work
 
-def some_rows(X, task): return np.resize(X, (task["predict"], X.shape[1]))
+def some_rows(X, task):
+    "As many rows as the task predicts, those of the table over and over"
+    return np.resize(X, (task["predict"], X.shape[1]))
 
+# %% ../nbs/08_bench.ipynb #51a1b8cd
 def predict_ours(X, y, task):
+    "`NumpyMLPClassifier.predict_proba`, checks and all"
     model, rows = NumpyMLPClassifier(task["hidden"], epochs=1, random_state=0).fit(X, y), some_rows(X, task)
     return predicting(lambda: model.predict_proba(rows), task)
 
 def predict_raw(X, y, task):
+    "The forward pass alone, without any check of the input"
     model, rows = NumpyMLPClassifier(task["hidden"], epochs=1, random_state=0).fit(X, y), some_rows(X, task)
     return predicting(lambda: model._logits(rows), task)
 
 def predict_sklearn(X, y, task):
+    "scikit-learn's `predict_proba`"
     from sklearn.neural_network import MLPClassifier
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -340,14 +395,17 @@ def predict_sklearn(X, y, task):
 
 # %% ../nbs/08_bench.ipynb #e06d6518
 def predict_keras(X, y, task):
+    "`model.predict`, in its batches of 32 rows"
     model, rows = keras_model(task, X.shape[1]), some_rows(X, task)
     return predicting(lambda: model.predict(rows, verbose=0), task)
 
 def predict_keras_call(X, y, task):
+    "The Keras model called like a function, on all rows at once"
     model, rows = keras_model(task, X.shape[1]), some_rows(X, task)
     return predicting(lambda: np.asarray(model(rows)), task)
 
 def predict_torch(X, y, task):
+    "PyTorch's forward pass on all rows at once"
     import torch
     sizes, rows = [X.shape[1], *task["hidden"]], torch.tensor(some_rows(X, task))
     torch.set_num_threads(task["cores"])
@@ -368,6 +426,7 @@ def cv_100(X, y, task):
     return train
 
 def keras_one_fit(X, y, task):
+    "One `fit` of Keras"
     fit = keras_fit(X, y, task)
     def train():
         fit()
@@ -400,7 +459,9 @@ def processor():
 
 DEFAULT_TASKS = ("heart", "cross-validation", "one row", "100,000 rows")
 
-def contenders_of(task): return PREDICTORS if "predict" in task else ["cv_100", "keras_one"] if "whole" in task else TRAINERS
+def contenders_of(task):
+    "Who takes part in a task"
+    return PREDICTORS if "predict" in task else ["cv_100", "keras_one"] if "whole" in task else TRAINERS
 
 # %% ../nbs/08_bench.ipynb #ced30ea3
 def bench(

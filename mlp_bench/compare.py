@@ -43,6 +43,7 @@ def corrected_se(
     "Standard error of a mean over folds, corrected for shared training rows (Nadeau & Bengio 2003)"
     return float(np.sqrt((1 / len(values) + n_test / n_train) * np.var(values, ddof=1)))
 
+# %% ../nbs/06_compare.ipynb #d60d580e
 def ci95(
     values,  # (J,) one value per fold
     n_train: float,  # rows that train in a fold
@@ -122,6 +123,7 @@ def seconds(
     "A duration for people"
     return f"{s * 1e6:.0f} µs" if s < 1e-3 else f"{s * 1e3:.0f} ms" if s < 1 else f"{s:.1f} s" if s < 100 else f"{s / 60:.1f} min"
 
+# %% ../nbs/06_compare.ipynb #fedcacf4
 def _cell(row, m):
     spread = f" ± {row[m + '_sd']:.3f} [{row[m + '_lo']:.3f}, {row[m + '_hi']:.3f}]" if np.isfinite(row[m + "_lo"]) else ""
     return f"{row[m]:.3f}{spread}"
@@ -156,6 +158,7 @@ def _once(f):
         return vars(run)[about] if about in vars(run) else vars(run).setdefault(about, f(run, *args))
     return of
 
+# %% ../nbs/06_compare.ipynb #ef50cc0e
 @_once
 def _predicted(run, metric):
     parts = [(o.y.to_numpy(), o.p.to_numpy()) for _, o in run.oof.groupby("fold")]
@@ -189,6 +192,7 @@ def varying(
     names = [f.name for f in fields(Config) if f.name not in ("data", "target", "positive", "backend", "plan")]
     return [n for n in names if n in frame and frame[n].map(str).nunique() > 1]
 
+# %% ../nbs/06_compare.ipynb #b73eac8a
 def _chosen(frame, plan, dataset):
     frame = frame.assign(plan=frame.plan.map(parse_plan))
     if plan: frame = frame[frame.plan == parse_plan(plan)]
@@ -259,11 +263,6 @@ class Contrast:
     @property
     def different(self): return self.p_value is not None and self.p_value < 0.05
 
-    def as_dict(self):
-        "For JSON: fields and conclusions, with None for what is not defined"
-        facts = asdict(self) | dict(equivalent=self.equivalent, different=self.different, verdict=self.verdict)
-        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in facts.items()}
-
 # %% ../nbs/06_compare.ipynb #ccb4dcef
 def _speed(self):
     slow, fast = sorted((1.0, self.times_faster))
@@ -287,6 +286,14 @@ def _verdict(self):
     return f"{found}: {_delta(self)};{wanted} {_speed(self)}."
 
 Contrast.verdict = property(_verdict)
+
+# %% ../nbs/06_compare.ipynb #a03614e4
+def _as_dict(self):
+    "For JSON: fields and conclusions, with None for what is not defined"
+    facts = asdict(self) | dict(equivalent=self.equivalent, different=self.different, verdict=self.verdict)
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in facts.items()}
+
+Contrast.as_dict = _as_dict
 
 # %% ../nbs/06_compare.ipynb #41be72c6
 def _show(self):
@@ -356,6 +363,7 @@ def contrasts(
     p, equal = (holm([np.nan if v is None else v for v in values]) for values in zip(*((c.p_value, c.p_equivalent) for c in found)))
     return pd.DataFrame([_contrast_row(c, *ps) for c, *ps in zip(found, p, equal)])
 
+# %% ../nbs/06_compare.ipynb #1433ddfc
 def _contrast_row(c, p, equal):
     lo, hi = c.ci95 or (np.nan, np.nan)
     worse, same, better = c.probabilities or [np.nan] * 3
@@ -382,6 +390,7 @@ def _canvas(title, xlabel, ylabel, size=(4.6, 4)):
     ax.set_axisbelow(True)
     return fig, ax
 
+# %% ../nbs/06_compare.ipynb #7797b6c9
 def _literal(text): return text.replace("$", r"\$")  # no mathematics in names
 
 def _styles(runs): return [dict(color=COLOURS[i % 5], ls=DASHES[i % 5], lw=2, label=_literal(n)) for i, n in enumerate(labels(runs))]
@@ -576,6 +585,7 @@ def bar(
     line = f'<div class="status {kind}" role="{"alert" if kind == "error" else "status"}" aria-live="polite">{escape(text)}</div>'
     return line if share is None else f'{line}<progress max="1" value="{share:.3f}" aria-label="Training progress"></progress>'
 
+# %% ../nbs/06_compare.ipynb #e2c0eb23
 def gallery(
     figures: list,  # from the figure functions
 ) -> str:  # HTML

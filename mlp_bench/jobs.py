@@ -47,6 +47,7 @@ def why(e) -> str:  # of an exception
     if isinstance(e, MemoryError): return "There is not enough memory: use smaller layers, or fewer rows."
     return f"The program failed, please report this: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
 
+# %% ../nbs/06c_jobs.ipynb #6b1666a8
 def train_all(
     configs: list,  # of `Config`
     tell,  # see `teller`
@@ -129,6 +130,7 @@ def _listen(self):
     self.running = False
     self._clear()
 
+# %% ../nbs/06c_jobs.ipynb #8108c98c
 def _farewell(self):  # what a stop leaves
     if not self.done: return "Stopped: nothing of this run was kept."
     return f"Stopped: {len(self.done)} of {len(self.configs)} runs had ended and {'is' if len(self.done) == 1 else 'are'} kept, nothing else is."
@@ -164,6 +166,9 @@ def _left(self):  # seconds, or None
     spent = time.monotonic() - (self.started or time.monotonic())
     return spent / self.share - spent if self.share > 0.02 and spent > 1 and self.share < 1 else None
 
+Job.left = property(_left)
+
+# %% ../nbs/06c_jobs.ipynb #37810112
 def band(
     curves: list,  # of lists of (training loss, held-out loss), one for each network
     which: int,  # 0 for training, 1 for held-out
@@ -174,5 +179,3 @@ def band(
     for row, points in zip(table, curves): row[:len(points)] = points
     x = np.unique(np.linspace(0, table.shape[1] - 1, min(table.shape[1], 400)).astype(int))
     return dict(x=(x + 1).tolist(), **{name: f(table[:, x], axis=0).round(5).tolist() for name, f in (("y", np.nanmean), ("lo", np.nanmin), ("hi", np.nanmax))})
-
-Job.left = property(_left)

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['NETWORKS', 'NET_PARAMS', 'BACKENDS', 'BOOSTERS', 'PRESETS', 'FOLD_SEED', 'ALGORITHMS', 'LIBRARIES', 'SEEDED',
            'METRICS', 'TOGETHER', 'STORED_TYPES', 'EXPERIMENT', 'MIGRATE', 'Info', 'Data', 'Stored', 'KEY', 'PROCESS',
-           'FILES', 'HAS_KEY', 'HAS_TAG', 'SERVE', 'STAR', 'NOTE', 'Config', 'estimator', 'preset', 'parse_plan',
-           'short_plan', 'splits', 'check', 'folds_of', 'key', 'score', 'ece', 'fit_all', 'evaluate', 'summarise',
-           'Model', 'final_model', 'save_model', 'read_model', 'tracking_uri', 'connect', 'Run', 'find', 'run', 'runs',
-           'get_run', 'load_model', 'mark', 'broken_runs_of', 'purgeable', 'footprint', 'purge']
+           'FILES', 'HAS_KEY', 'HAS_TAG', 'LIKE_TAG', 'SERVE', 'STAR', 'NOTE', 'PURGE', 'Config', 'estimator', 'preset',
+           'parse_plan', 'short_plan', 'splits', 'check', 'folds_of', 'key', 'score', 'ece', 'fit_all', 'evaluate',
+           'summarise', 'Model', 'final_model', 'save_model', 'read_model', 'tracking_uri', 'connect', 'Run', 'find',
+           'Measured', 'measure', 'record', 'run', 'runs', 'get_run', 'load_model', 'mark', 'broken_runs_of',
+           'purgeable', 'footprint', 'purge']
 
 # %% ../nbs/05_manager.ipynb #1d16a227
 import hashlib
@@ -19,6 +20,7 @@ import shutil
 import socket
 import sqlite3
 import tempfile
+import threading
 import time
 import warnings
 from collections import defaultdict, namedtuple
@@ -282,9 +284,11 @@ def ece(
     return float(np.abs(gap).sum() / len(p))
 
 # %% ../nbs/05_manager.ipynb #5cdf79d3
+_turn = threading.RLock()  # a process has one core to measure with, one set of warnings and one Keras, however many threads
+
 def _timed(f, *args, aside=()):
-    start = time.perf_counter()
-    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):  # BLAS and OpenMP: small tables only lose by being shared out
+    with _turn, warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):  # BLAS and OpenMP: small tables only lose by being shared out
+        start = time.perf_counter()
         warnings.simplefilter("ignore", ConvergenceWarning)  # scikit-learn's MLP says so at its own default settings
         return f(*args), time.perf_counter() - start - sum(aside)
 
@@ -323,25 +327,35 @@ def _mean_curve(curves):
     return np.nanmean(padded, axis=0)
 
 # %% ../nbs/05_manager.ipynb #ec5f6da3
-def _held_out(config, dataset, parts, preps, watch):  # returns what `fit_all` calls: each network's loss on its fold's test rows
+def _prepared(name, dataset, parts):  # what trains in each part and what tests there, as (features, labels), by a recipe's name
+    preps = [recipe(name) for _ in parts]
+    trains = [(prep.fit_transform(dataset.X.iloc[train], dataset.y[train]), dataset.y[train]) for prep, (train, _) in zip(preps, parts)]
+    return trains, [(prep.transform(dataset.X.iloc[test]), dataset.y[test]) for prep, (_, test) in zip(preps, parts)]
+
+def _held_out(config, tests, watch):  # returns what `fit_all` calls: each network's loss on its fold's test rows
     f, _ = ACTIVATIONS[config.activation]
-    tests = [(prep.transform(dataset.X.iloc[test]), dataset.y[test]) for prep, (_, test) in zip(preps, parts)]
     def look(network, epoch, loss, W, b):
         X, y = tests[network // config.ensemble]
         watch(network, epoch, loss, float(loss_of_logits(logits(X, W, b, f), y)))
     return look
 
 # %% ../nbs/05_manager.ipynb #28b1dad5
-def _judge(config, dataset, parts, progress, watch=None):  # yields fold facts, predictions and the loss curve of each part
-    preps = [recipe(config.recipe) for _ in parts]
-    tables = [(prep.fit_transform(dataset.X.iloc[train], dataset.y[train]), dataset.y[train]) for prep, (train, _) in zip(preps, parts)]
-    look = _held_out(config, dataset, parts, preps, watch) if watch and config.backend in NETWORKS else None
-    models, seconds = fit_all(config, tables, progress, look)
-    for model, fitting, prep, (train, test) in zip(models, seconds, preps, parts):
-        p, predicting = _timed(model.predict_proba, prep.transform(dataset.X.iloc[test]))
-        y, p = dataset.y[test], p[:, 1].astype(float)
+def _judged(models, seconds, tests, parts):  # yields fold facts, predictions and the loss curve of each part
+    for model, fitting, (X, y), (train, test) in zip(models, seconds, tests, parts):
+        p, predicting = _timed(model.predict_proba, X)
+        p = p[:, 1].astype(float)
         facts = dict(n_train=len(train), n_test=len(test), **score(y, p), fit_seconds=fitting, predict_us_per_row=predicting / len(test) * 1e6)
         yield facts, dict(row=test, y=y, p=p), getattr(model, "loss_curve_", None)
+
+def _judge(config, dataset, parts, progress, watch=None):
+    trains, tests = _prepared(config.recipe, dataset, parts)
+    look = _held_out(config, tests, watch) if watch and config.backend in NETWORKS else None
+    return _judged(*fit_all(config, trains, progress, look), tests, parts)
+
+def _gathered(judged):  # as `evaluate` returns it
+    folds, oof, curves = zip(*judged)
+    oof = pd.concat([pd.DataFrame(dict(fold=i, **rows)) for i, rows in enumerate(oof)], ignore_index=True)
+    return pd.DataFrame([dict(fold=i, **facts) for i, facts in enumerate(folds)]), oof, _mean_curve(curves) if curves[0] is not None else np.array([])
 
 # %% ../nbs/05_manager.ipynb #7d76b62b
 TOGETHER = 2**21  # rows: so many folds of a fleet are prepared at once
@@ -361,9 +375,7 @@ def evaluate(
         tell = lambda share: progress((first + share * len(some)) / (len(parts) + 1), f"{config.backend}: {len(parts)} folds")
         look = watch and (lambda network, *facts: watch(first * config.ensemble + network, *facts))
         judged += _judge(config, dataset, some, tell, look)
-    folds, oof, curves = zip(*judged)
-    oof = pd.concat([pd.DataFrame(dict(fold=i, **rows)) for i, rows in enumerate(oof)], ignore_index=True)
-    return pd.DataFrame([dict(fold=i, **facts) for i, facts in enumerate(folds)]), oof, _mean_curve(curves) if curves[0] is not None else np.array([])
+    return _gathered(judged)
 
 # %% ../nbs/05_manager.ipynb #a1999285
 def summarise(
@@ -392,16 +404,23 @@ class Model:
         return pd.DataFrame({"p": p, "label": [self.classes[int(v > 0.5)] for v in p]}, index=X.index)
 
 # %% ../nbs/05_manager.ipynb #a14b84c2
+def _whole(config, dataset):  # the fitted recipe of the model to keep, and the features and labels that train it
+    rows = splits("holdout", dataset)[0][0] if config.plan == "holdout" else np.arange(len(dataset.y))
+    X, y, prep = dataset.X.iloc[rows], dataset.y[rows], recipe(config.recipe)
+    return prep, (prep.fit_transform(X, y), y)
+
+def _kept(config, dataset, prep, net):
+    kinds = {c: "numeric" if is_numeric(dataset.X[c]) else "categorical" for c in dataset.X}
+    return Model(config, [_plain(c) for c in dataset.classes], dataset.target, kinds, prep, net)
+
 def final_model(
     config: Config,  # the settings
     dataset: Dataset,  # the table
 ) -> Model:  # fitted
     "The model to keep: fitted on all rows, or on the training part of a holdout"
-    rows = splits("holdout", dataset)[0][0] if config.plan == "holdout" else np.arange(len(dataset.y))
-    X, y, prep = dataset.X.iloc[rows], dataset.y[rows], recipe(config.recipe)
-    net, _ = _timed(estimator(config).fit, prep.fit_transform(X, y), y)
-    kinds = {c: "numeric" if is_numeric(dataset.X[c]) else "categorical" for c in dataset.X}
-    return Model(config, [_plain(c) for c in dataset.classes], dataset.target, kinds, prep, net)
+    prep, table = _whole(config, dataset)
+    net, _ = _timed(estimator(config).fit, *table)
+    return _kept(config, dataset, prep, net)
 
 # %% ../nbs/05_manager.ipynb #69ca71ad
 STORED_TYPES = [*TRUSTED, "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -525,6 +544,7 @@ def _quiet_mlflow():
     import logging
     need("mlflow", "track", "to record runs")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
     for name in ("mlflow", "alembic"): logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback for what it raises, too
@@ -633,10 +653,10 @@ def _select(
     return list(found.values())
 
 # %% ../nbs/05_manager.ipynb #651ba346
-def _pages(client, experiment, filter_string=""):
+def _pages(client, experiment, filter_string="", view=1):  # 1 for active runs, 3 for deleted ones too
     token = None
     while True:
-        page = client.search_runs([experiment], filter_string, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], filter_string, run_view_type=view, max_results=1000, page_token=token)
         yield from page
         if not (token := page.token): return
 
@@ -722,6 +742,7 @@ def _stored(r):
 # %% ../nbs/05_manager.ipynb #f3becbff
 HAS_KEY = "status = 'FINISHED' AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = ?)"
 HAS_TAG = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
+LIKE_TAG = HAS_TAG.replace("value =", "value LIKE")
 
 def find(
     key: str,  # see `key`
@@ -741,7 +762,11 @@ def _log_numbers(client, run_id, metrics, curve):
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(n, v, now, s) for n, v, s in [(n, v, 0) for n, v in metrics.items()] + _points(curve)])
 
-def _process(pid): return f"{socket.gethostname()}:{pid}"
+def _began(pid):  # when a process started, in ticks since this machine did; "" where the system does not say
+    try: return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError): return ""
+
+def _process(pid): return f"{socket.gethostname()}:{pid}:{_began(pid)}"
 
 def _start(client, experiment, config, dataset):
     r = client.create_run(experiment, run_name=f"{dataset.name} {config.backend} {config.plan}", tags={
@@ -769,12 +794,12 @@ def _save_figures(oof, classes, folder):
     _figure(lambda ax: CalibrationDisplay.from_predictions(oof.y, oof.p, n_bins=10, ax=ax), folder / "calibration.png")
 
 # %% ../nbs/05_manager.ipynb #3541b297
-def _log_files(client, run_id, folds, oof, classes):  # the tables' checksums
+def _log_files(client, run_id, measured):  # the tables' checksums
     with tempfile.TemporaryDirectory() as d:
-        folds.to_parquet(Path(d, "folds.parquet"))
-        oof.to_parquet(Path(d, "oof.parquet"))
+        measured.folds.to_parquet(Path(d, "folds.parquet"))
+        measured.oof.to_parquet(Path(d, "oof.parquet"))
         digests = {p.name: _digest(p) for p in Path(d).iterdir()}
-        _save_figures(oof, classes, Path(d))
+        for name, png in measured.figures.items(): Path(d, name).write_bytes(png)
         client.log_artifacts(run_id, d)
     return digests
 
@@ -848,27 +873,59 @@ def _spoken():
         raise InputError(f"The run could not be recorded in {tracking_uri()} ({_first_line(e)}): nothing of it counts as a result; mend that, and the same command trains it again.") from e
 
 # %% ../nbs/05_manager.ipynb #ac3d1815
+@dataclass
+class Measured:
+    "All that a run will hold, before it is written down"
+    folds: pd.DataFrame  # one row per fold
+    oof: pd.DataFrame  # one row per out-of-fold prediction
+    curve: np.ndarray  # mean training loss per epoch
+    metrics: dict  # see `summarise`
+    model: Model  # fitted on all rows
+    figures: dict  # name of a file → PNG
+
+def _complete(model, folds, oof, curve):
+    with tempfile.TemporaryDirectory() as d:
+        _save_figures(oof, model.classes, Path(d))
+        return Measured(folds, oof, curve, summarise(folds, oof), model, {p.name: p.read_bytes() for p in Path(d).iterdir()})
+
+def measure(
+    config: Config,  # the settings
+    dataset: Dataset,  # the table
+    progress=None,  # called with the share done (0 … 1) and a line of text
+    watch=None,  # see `evaluate`
+) -> Measured:  # can be pickled
+    "Train and judge; nothing is read from the store or written to it"
+    resampled = evaluate(config, dataset, progress, watch)
+    parts = len(resampled[0])
+    if progress: progress(parts / (parts + 1), f"{config.backend}: final fit on all rows")
+    return _complete(final_model(config, dataset), *resampled)
+
+# %% ../nbs/05_manager.ipynb #18129675
+def _write(client, run_id, key, measured):
+    _log_numbers(client, run_id, measured.metrics, measured.curve)
+    files = _log_files(client, run_id, measured) | _log_model(run_id, measured.model)
+    client.set_tag(run_id, FILES, json.dumps(files))
+    client.set_terminated(run_id, "FINISHED")
+    client.set_tag(run_id, KEY, key)
+    return Run(run_id, key, False, measured.model.config, measured.metrics, measured.folds, measured.oof, measured.curve)
+
 def _train(config, dataset, key, progress, watch):
-    with _recorded(config, dataset) as (client, run_id):
-        folds, oof, curve = evaluate(config, dataset, progress, watch)
-        if progress: progress(len(folds) / (len(folds) + 1), f"{config.backend}: final fit on all rows")
-        model, metrics = final_model(config, dataset), summarise(folds, oof)
-        _log_numbers(client, run_id, metrics, curve)
-        files = _log_files(client, run_id, folds, oof, dataset.classes) | _log_model(run_id, model)
-        client.set_tag(run_id, FILES, json.dumps(files))
-        client.set_terminated(run_id, "FINISHED")
-        client.set_tag(run_id, KEY, key)
-    return Run(run_id, key, False, config, metrics, folds, oof, curve)
+    with _recorded(config, dataset) as (client, run_id): return _write(client, run_id, key, measure(config, dataset, progress, watch))
 
 # %% ../nbs/05_manager.ipynb #2547079f
+def _locks():  # the folder in which processes that share the store find one another's locks
+    db = _sqlite_path(tracking_uri())
+    if db: _writable(db)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    place = Path(f"{db}.locks") if db else caches / "mlp_bench" / hashlib.sha256(tracking_uri().encode()).hexdigest()[:16]
+    with suppress(OSError): place.mkdir(parents=True, exist_ok=True)
+    return place
+
 @contextmanager
 def _alone(key, tell):  # the only process that trains this key
-    db = _sqlite_path(tracking_uri())
-    if not db: return (yield)
     from filelock import FileLock, Timeout
-    _writable(db)
-    Path(f"{db}.locks").mkdir(exist_ok=True)
-    lock = FileLock(f"{db}.locks/{key}.lock")
+    if not os.access(place := _locks(), os.W_OK): return (yield)  # nowhere to meet
+    lock = FileLock(place / f"{key}.lock")
     try: lock.acquire(timeout=0)
     except Timeout:
         tell(0.0, "another process trains this: waiting for its result")
@@ -883,6 +940,16 @@ def _found_or_trained(config, dataset, key, force, progress, watch):
     if not force and (found := find(key)): return found
     with _spoken(), nullcontext() if force else _alone(key, progress or (lambda share, text: None)):
         return (not force and find(key)) or _train(config, dataset, key, progress, watch)
+
+def record(
+    measured: Measured,  # computed in this process or another
+    dataset: Dataset,  # the table
+    key: str,  # see `key`
+) -> Run:  # the new one, or the one that the store had
+    "Write down what was measured, unless the store has it by now"
+    with _spoken(), _alone(key, lambda share, text: None):
+        if found := find(key): return found
+        with _recorded(measured.model.config, dataset) as (client, run_id): return _write(client, run_id, key, measured)
 
 # %% ../nbs/05_manager.ipynb #c45db484
 def run(
@@ -973,12 +1040,12 @@ def mark(
 
 # %% ../nbs/05_manager.ipynb #3b9333e5
 def _alive(process):
-    host, _, pid = (process or "").rpartition(":")
+    host, pid, began, *_ = [*(process or "").split(":"), "", ""]
     if host != socket.gethostname() or not pid.isdigit(): return True  # cannot know: leave it alone
     try: os.kill(int(pid), 0)
     except ProcessLookupError: return False
     except PermissionError: pass
-    return True
+    return "" in (began, now := _began(pid)) or began == now
 
 def _is_broken(r):
     if KEY in r.data.tags and r.info.status == "FINISHED": return False
@@ -990,8 +1057,21 @@ def broken_runs_of(
 ) -> list:  # of run ids
     "The runs that a process began and did not finish"
     if not _store_exists(): return []
-    begun = _ask(lambda con: _select(con, HAS_TAG, PROCESS, _process(pid)), lambda *store: _pages(*store, f"tags.`{PROCESS}` = '{_process(pid)}'"))
-    return [r.info.run_id for r in begun if KEY not in r.data.tags]
+    mine = f"{socket.gethostname()}:{pid}"
+    begun = _ask(lambda con: _select(con, LIKE_TAG, PROCESS, f"{mine}%"), lambda *store: _pages(*store, f"tags.`{PROCESS}` LIKE '{mine}%'"))
+    return [r.info.run_id for r in begun if KEY not in r.data.tags and f"{r.data.tags[PROCESS]}:".startswith(f"{mine}:")]
+
+# %% ../nbs/05_manager.ipynb #23208196
+PURGE = "mlp_bench.purge"  # a tag: this run is being deleted, and so are these models
+
+def _begun():  # run → its models, of those that a purge began to delete
+    if not _store_exists() or tracking_uri().startswith("http"): return {}  # a server sees to its bin itself
+    return {r.info.run_id: json.loads(r.data.tags[PURGE]) for r in _pages(*connect(), f"tags.`{PURGE}` LIKE '%'", 3)}
+
+def _our_run_or_begun(run_id):  # None for one that a purge has hidden, but not yet deleted
+    try: return _our_run(run_id)
+    except InputError:
+        if len(run_id) < 4 or not any(b.startswith(run_id) for b in _begun()): raise
 
 # %% ../nbs/05_manager.ipynb #f769cc32
 def purgeable(
@@ -1002,7 +1082,7 @@ def purgeable(
     "The runs that `purge` would delete"
     if not _store_exists() and not run_ids: return []
     if not _store_exists(): raise InputError(f"There are no runs in {tracking_uri()}, so none of these either: {', '.join(run_ids)}.")
-    named = [_our_run(r) for r in run_ids]
+    named = [r for run_id in run_ids if (r := _our_run_or_begun(run_id))]
     rest = [r for r in _pages(*connect()) if all or (broken and _is_broken(r))] if all or broken else []
     return list({r.info.run_id: r for r in named + rest}.values())
 
@@ -1034,34 +1114,62 @@ def _remove_folders(root, names):
     if not (folder := _local(root)): return
     for name in names: shutil.rmtree(folder / name, ignore_errors=True)
 
-def _collect(run_ids, model_ids):
-    "For good: rows and files of exactly these; `mlflow gc` would also take whatever else lies in the store's bin"
-    uri = tracking_uri()
-    if uri.startswith("http"): return  # the server's own business
+def _unless_gone(f, *args):
+    from mlflow.exceptions import MlflowException
+    try: return f(*args)
+    except FileNotFoundError: pass  # another purge was quicker
+    except MlflowException as e:
+        if e.error_code != "RESOURCE_DOES_NOT_EXIST": raise
+
+def _hide(client, run_id, models):  # from all lists, at once
+    if not tracking_uri().startswith("http"): client.set_tag(run_id, PURGE, json.dumps(models))
+    client.delete_run(run_id)
+    for m in models: _unless_gone(client.delete_logged_model, m)
+
+# %% ../nbs/05_manager.ipynb #75ab5698
+def _erase(store, root, run_id, models):  # the run's row goes last
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    empty = lambda place: _unless_gone(get_artifact_repository(place).delete_artifacts)
+    for m in models:
+        if found := _unless_gone(store.get_logged_model, m, True): empty(found.artifact_location)
+        _unless_gone(store._hard_delete_logged_model, m)
+    if found := _unless_gone(store.get_run, run_id): empty(found.info.artifact_uri)
+    _remove_folders(root, [run_id, *(f"models/{m}" for m in models)])  # what is left of them is empty
+    _unless_gone(store._hard_delete_run, run_id)
+
+def _collect(begun, root):
+    "For good: rows and files of exactly these; `mlflow gc` would also take whatever else lies in the store's bin"
+    if tracking_uri().startswith("http"): return  # the server's own business
     from mlflow.tracking._tracking_service.utils import _get_store
     with _absolute_store():
-        store = _get_store(uri)
-        for r in run_ids:
-            get_artifact_repository(store.get_run(r).info.artifact_uri).delete_artifacts()
-            store._hard_delete_run(r)
-        for m in model_ids:
-            get_artifact_repository(store.get_logged_model(m, allow_deleted=True).artifact_location).delete_artifacts()
-            store._hard_delete_logged_model(m)
+        for run_id, models in begun.items(): _erase(_get_store(tracking_uri()), root, run_id, models)
 
 # %% ../nbs/05_manager.ipynb #c3df808e
+@contextmanager
+def _finishable():
+    try: yield
+    except Exception as e:
+        from mlflow.exceptions import MlflowException
+        if not isinstance(e, (OSError, MlflowException)): raise
+        raise InputError(f"Not everything could be deleted ({_first_line(e)}): mend that, and the next purge finishes it.") from e
+
 def purge(
     run_ids: list = (),  # these runs
     broken: bool = False,  # what crashes and failures left
     all: bool = False,  # every run of the experiment
 ) -> list:  # ids of the deleted runs
     "Delete runs with their models and files, for good"
-    doomed = [r.info.run_id for r in purgeable(run_ids, broken, all)]
-    if not doomed: return []
-    client, experiment = connect()
-    models = [model for found in _models(doomed).values() for model, _ in found]
-    for m in models: client.delete_logged_model(m)
-    for r in doomed: client.delete_run(r)
-    _collect(doomed, models)
-    _remove_folders(client.get_experiment(experiment).artifact_location, [*doomed, *(f"models/{m}" for m in models)])  # what is left of them is empty
-    return doomed
+    doomed, begun = [r.info.run_id for r in purgeable(run_ids, broken, all)], _begun()
+    if not doomed and not begun: return []
+    models, (client, experiment) = _models(doomed), connect()
+    new = {r: [model for model, _ in models[r]] for r in doomed if r not in begun}
+    with _finishable():
+        for r in new: _hide(client, r, new[r])
+        _collect(begun | new, client.get_experiment(experiment).artifact_location)
+    return [*begun, *new]
+
+# %% ../nbs/05_manager.ipynb #6f1f2795
+def __getattr__(name):
+    if name != "sweep": raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mlp_bench.sweeps import sweep
+    return sweep

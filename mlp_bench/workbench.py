@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLANS', 'MODELS', 'RECIPE_TEXTS', 'MAIN_FIELDS', 'MORE_FIELDS', 'FORM', 'UPLOAD_LIMIT', 'TRIED', 'LEAD', 'ASKS',
            'SLOW', 'LOCAL', 'IDLE', 'Visit', 'layers', 'configs_of', 'columns', 'upload', 'table_of', 'stamp', 'look',
-           'warm', 'train', 'live_chart', 'poll', 'stop', 'verdicts', 'matrix', 'fold_chart', 'charts', 'compare',
+           'warm', 'live_chart', 'poll', 'stop', 'train', 'verdicts', 'matrix', 'fold_chart', 'charts', 'compare',
            'annotate', 'csv', 'report', 'row', 'variants', 'predict', 'doomed', 'delete', 'hello', 'answer',
            'dashboard', 'check_access', 'serve_command', 'serve_environment']
 
@@ -59,6 +59,7 @@ class Visit:
 def _number(name, label, help, lo, hi, step=None, **more):
     return dict(name=name, kind="number", label=label, help=help, min=lo, max=hi, step=step, value=getattr(Config(), name), **more)
 
+# %% ../nbs/06d_workbench.ipynb #d8b72f40
 def _choice(name, label, help, options, value=None, **more):
     options = [[v, t] for v, t in (options.items() if isinstance(options, dict) else zip(options, options))]
     return dict(name=name, kind="choice", label=label, help=help, options=options, value=value or options[0][0], **more)
@@ -165,6 +166,7 @@ def _put(part, path):  # never over another file
     path = next(p for p in free if not p.exists() or filecmp.cmp(p, part, shallow=False))
     return part.replace(path)
 
+# %% ../nbs/06d_workbench.ipynb #fccf4621
 def upload(
     visit: Visit,
     name: str,  # as the visitor's computer calls it
@@ -244,6 +246,49 @@ def _found(r, how="trained"):
 
 def _ended(text, ids, **more): return dict(running=False, text=text, share=1.0, left=None, error=False, done=ids, **_store(), **more)
 
+# %% ../nbs/06d_workbench.ipynb #48618865
+def _curves(job):
+    for i, curves in enumerate(job.curves):
+        networks, name = list(curves.values()), NAMES.get(job.configs[i].backend)
+        if not networks: continue
+        yield dict(name=f"{name}, training", style=i, dash=1, faint=True, **band(networks, 0))
+        yield dict(name=f"{name}, held out", style=i, dash=0, **band(networks, 1))
+
+def live_chart(
+    job: Job,  # with curves
+) -> dict:  # see `chart` in dashboard.js
+    "The losses so far"
+    lines = list(_curves(job))
+    told = "; ".join(f"{l['name']} {l['y'][-1]:.3f} after epoch {l['x'][-1]}" for l in lines)
+    return dict(title="Loss while it trains", x="epoch", y="log loss", lines=lines, alt=f"Mean over networks, with a band from the lowest to the highest: {told}.")
+
+# %% ../nbs/06d_workbench.ipynb #9bd4879e
+def _spoken(text):  # `numpy: 10 folds` as `NumPy: 10 folds`
+    who, colon, what = text.partition(":")
+    return NAMES.get(who, who) + colon + what
+
+def _run(visit, run_id):
+    if run_id not in visit.known: visit.known[run_id] = get_run(run_id)
+    return visit.known[run_id]
+
+# %% ../nbs/06d_workbench.ipynb #24a8eb42
+def poll(
+    visit: Visit,
+) -> dict:  # running, text, share, left (seconds), error, done (run ids), charts; and the table at the end
+    "How far the training is"
+    job = visit.job
+    if job is None: return dict(running=False, text="Nothing is being trained.", share=None, left=None, error=False, done=[])
+    charts = [live_chart(job)] if any(job.curves) else []
+    if job.running: return dict(running=True, text=_spoken(job.text), share=job.share, left=job.left, error=False, done=[], charts=charts)
+    if not job.finished: return dict(running=False, text=job.text, share=None, left=None, error=bool(job.error), done=job.done, charts=charts, **_store())
+    return _ended(". ".join(_found(_run(visit, r)) for r in job.done) + ".", job.done, charts=charts)
+
+# %% ../nbs/06d_workbench.ipynb #d1484f42
+def stop(visit: Visit) -> dict:
+    "End the training now"
+    if visit.job: visit.job.stop(); visit.job.listener.join(0.2)
+    return poll(visit) | dict(running=False, share=None) | (dict(text=visit.job.farewell) if visit.job else {})
+
 # %% ../nbs/06d_workbench.ipynb #aeb3690f
 def train(
     visit: Visit,
@@ -263,51 +308,9 @@ def _begin(visit, configs):
     visit.job, visit.spare = visit.spare.start(configs), None
     return poll(visit)
 
-# %% ../nbs/06d_workbench.ipynb #48618865
-def _curves(job):
-    for i, curves in enumerate(job.curves):
-        networks, name = list(curves.values()), NAMES.get(job.configs[i].backend)
-        if not networks: continue
-        yield dict(name=f"{name}, training", style=i, dash=1, faint=True, **band(networks, 0))
-        yield dict(name=f"{name}, held out", style=i, dash=0, **band(networks, 1))
-
-def live_chart(
-    job: Job,  # with curves
-) -> dict:  # see `chart` in dashboard.js
-    "The losses so far"
-    lines = list(_curves(job))
-    told = "; ".join(f"{l['name']} {l['y'][-1]:.3f} after epoch {l['x'][-1]}" for l in lines)
-    return dict(title="Loss while it trains", x="epoch", y="log loss", lines=lines, alt=f"Mean over networks, with a band from the lowest to the highest: {told}.")
-
-# %% ../nbs/06d_workbench.ipynb #24a8eb42
-def poll(
-    visit: Visit,
-) -> dict:  # running, text, share, left (seconds), error, done (run ids), charts; and the table at the end
-    "How far the training is"
-    job = visit.job
-    if job is None: return dict(running=False, text="Nothing is being trained.", share=None, left=None, error=False, done=[])
-    charts = [live_chart(job)] if any(job.curves) else []
-    if job.running: return dict(running=True, text=_spoken(job.text), share=job.share, left=job.left, error=False, done=[], charts=charts)
-    if not job.finished: return dict(running=False, text=job.text, share=None, left=None, error=bool(job.error), done=job.done, charts=charts, **_store())
-    return _ended(". ".join(_found(_run(visit, r)) for r in job.done) + ".", job.done, charts=charts)
-
-def _spoken(text):  # `numpy: 10 folds` as `NumPy: 10 folds`
-    who, colon, what = text.partition(":")
-    return NAMES.get(who, who) + colon + what
-
-def _run(visit, run_id):
-    if run_id not in visit.known: visit.known[run_id] = get_run(run_id)
-    return visit.known[run_id]
-
-def stop(visit: Visit) -> dict:
-    "End the training now"
-    if visit.job: visit.job.stop(); visit.job.listener.join(0.2)
-    return poll(visit) | dict(running=False, share=None) | (dict(text=visit.job.farewell) if visit.job else {})
-
 # %% ../nbs/06d_workbench.ipynb #d36f3402
 _measures_of = _once(measures)
 
-# %% ../nbs/06d_workbench.ipynb #4041b037
 def verdicts(
     found: list,  # of `Run`
     metric: str = "roc_auc",  # of `METRICS`
@@ -317,9 +320,9 @@ def verdicts(
     try: return list(contrasts(found, metric).verdict)
     except InputError as e: return [str(e)]
 
+# %% ../nbs/06d_workbench.ipynb #b31e3042
 def _measured(r, m, row): return f"{row['mean']:.4f}" + (f" ± {row.sd:.3f}  [{row.lo:.3f}, {row.hi:.3f}]" if math.isfinite(row.lo) else "")
 
-# %% ../nbs/06d_workbench.ipynb #b31e3042
 def matrix(
     found: list,  # of `Run`
 ) -> dict:  # `head` and `rows` of (name, cells, whether they differ)
@@ -336,6 +339,7 @@ def _thin(*arrays, most=200):
     keep = np.unique(np.linspace(0, len(arrays[0]) - 1, min(len(arrays[0]), most)).astype(int))
     return [np.asarray(a)[keep].round(5).tolist() for a in arrays]
 
+# %% ../nbs/06d_workbench.ipynb #ffb04d31
 def _lines(found, points, of=lambda r: True):  # one line for each run, or for each that has one; a run has one colour in all charts
     return [dict(name=n, style=i, **points(r)) for i, (n, r) in enumerate(zip(labels(found), found)) if of(r)]
 
@@ -392,6 +396,7 @@ def charts(
     if len(found) > 1 and all(_judged(r).equals(_judged(found[0])) for r in found[1:]): drawn.append(fold_chart(found, metric))
     return drawn
 
+# %% ../nbs/06d_workbench.ipynb #1b9bb1b4
 def compare(
     visit: Visit,
     runs: list,  # of run ids

@@ -1,9 +1,9 @@
 """Kills runs with SIGKILL at chosen points and looks at what they leave:
 
-    python tests/killer.py some/folder run|create N
+    python tests/killer.py some/folder run|create|purge N
 
 A *point* is the time just before or after one of the calls below, just before a commit to the database, or just before a file of the store is opened for writing.
-`run` kills while a configuration is trained into a store that exists, `create` while an empty folder becomes a store. N points are tried, spread evenly over all there are (0: every one).
+`run` kills while a configuration is trained into a store that exists, `create` while an empty folder becomes a store, `purge` while a run is deleted. N points are tried, spread evenly over all there are (0: every one).
 Everything is imported once, and each run is a forked child: a real process with a real end, but without seconds of imports.
 """
 import json
@@ -24,13 +24,16 @@ import safetensors.numpy
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
 from mlp_bench import manager
 from mlp_bench.data import load
 from mlp_bench.manager import KEY, Config, find, get_run, load_model, purge, run, runs
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 CALLS = [*((mlflow.MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated")), (mlflow.pyfunc, "log_model"),
-         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), *((manager, name) for name in ("_create_store", "evaluate", "final_model", "save_model", "_dump", "_save_figures"))]
+         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), *((manager, name) for name in ("_create_store", "evaluate", "final_model", "save_model", "_dump", "_save_figures")),
+         *((mlflow.MlflowClient, name) for name in ("delete_run", "delete_logged_model")), *((SqlAlchemyStore, name) for name in ("_hard_delete_run", "_hard_delete_logged_model")), (shutil, "rmtree")]
 
 
 def in_a_child(f, *args):
@@ -89,6 +92,26 @@ def look_at_created():
     assert not run(SMALL).cached and len(runs()) == 1 and not list(Path().glob("*.new*"))
 
 
+def rows(run_id):
+    "What the database still holds of a run, in whatever state"
+    with closing(sqlite3.connect("mlflow.db")) as con:
+        return [con.execute(f"SELECT count(*) FROM {table} WHERE {column} = ?", [run_id]).fetchone()[0] for table, column in (("runs", "run_uuid"), ("tags", "run_uuid"), ("metrics", "run_uuid"), ("logged_models", "source_run_id"))]
+
+
+def look_at_purged(gone, thrown, before):
+    "A second purge finishes, whatever it was called for, and leaves what a person threw into the bin"
+    hidden = gone not in set(runs().run_id)
+    whole = not any(rows(gone))
+    again = [] if whole else purge(broken=True) if hidden else purge([gone])
+    assert (gone in again) != whole and rows(gone) == [0] * 4 and files() == before, (again, rows(gone), files() ^ before)
+    assert purge(broken=True) == [] and not list(Path("mlartifacts").rglob(f"*{gone}*"))
+    client, _ = manager.connect()
+    assert client.get_run(thrown).info.lifecycle_stage == "deleted"
+    client.restore_run(thrown)
+    assert len(load_model(thrown).predict(load("heart").X)) == 918
+    client.delete_run(thrown)
+
+
 def chosen(place, count):
     points = json.loads((place / "points.json").read_text())
     return points, np.unique(np.linspace(0, len(points) - 1, count or len(points)).astype(int)).tolist()
@@ -101,6 +124,19 @@ def kill_runs(place, count):
     in_a_child(lambda: purge([find(SMALL.key(load("heart"))).run_id]))
     before, (points, which) = files(), chosen(place, count)
     for n in which: yield points[n], in_a_child(watched, lambda: run(SMALL), place, n), in_a_child(look, kept, before)
+
+
+def kill_purges(place, count):
+    made = lambda name, **settings: in_a_child(lambda: Path(name).write_text(run(Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,), **settings)).run_id)) or Path(name).read_text()
+    thrown = made("thrown.txt", seed=1)
+    in_a_child(lambda: manager.connect()[0].delete_run(thrown))
+    before = files()
+    gone = made("gone.txt")
+    assert in_a_child(watched, lambda: purge([gone]), place) == 0
+    points, which = chosen(place, count)
+    for n in which:
+        gone = made("gone.txt")
+        yield points[n], in_a_child(watched, lambda: purge([gone]), place, n), in_a_child(look_at_purged, gone, thrown, before)
 
 
 def kill_creations(place, count):
@@ -123,5 +159,5 @@ if __name__ == "__main__":
     os.chdir(place)
     warm_up(place)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
-    told = [(name, ended, looked) for name, ended, looked in (kill_runs if sys.argv[2] == "run" else kill_creations)(place, count)]
+    told = [(name, ended, looked) for name, ended, looked in dict(run=kill_runs, create=kill_creations, purge=kill_purges)[sys.argv[2]](place, count)]
     print(json.dumps(told))

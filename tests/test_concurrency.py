@@ -1,11 +1,15 @@
 """Many processes on one store: nothing is trained twice, nothing is lost, and nobody fails."""
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from browser import free_port
+from test_faults import served
 
 from mlp_bench import manager
 from mlp_bench.data import load
@@ -42,6 +46,18 @@ def test_eight_processes_with_25_configurations_each_lose_and_double_none(store)
     told = [one for part in together([(25 * i, 25) for i in range(8)]) for one in part]
     assert len({run_id for run_id, *_ in told}) == 200 and not any(cached for _, cached, *_ in told)
     assert sorted(runs().seed) == list(range(200)) and len(manager.purgeable(all=True)) == 200
+
+
+@pytest.mark.slow
+def test_processes_of_one_machine_that_share_a_server_train_a_configuration_once(store, monkeypatch):
+    server = served(store, port := free_port())
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(store / "caches"))
+        told = together([(0, 3)] * 4)
+        assert sorted(cached for part in told for _, cached, *_ in part) == [False] * 3 + [True] * 9
+        assert len({run_id for part in told for run_id, *_ in part}) == len(manager.purgeable(all=True)) == 3
+    finally: os.killpg(server.pid, signal.SIGKILL)
 
 
 def test_who_waits_says_so_and_a_killed_holder_keeps_nobody_waiting(store):

@@ -46,7 +46,7 @@ def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, s
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_that_is_marked_as_killed(store):
     manager.connect()
-    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import app; app()", "run", "--backend", "numpy", "--epochs", "1000000", "--seed", "3"], stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", "run", "--backend", "numpy", "--epochs", "1000000", "--seed", "3"], stderr=subprocess.PIPE, text=True)
     def statuses():
         with closing(sqlite3.connect("mlflow.db")) as con: return [s for s, in con.execute("SELECT status FROM runs WHERE run_uuid IN (SELECT run_uuid FROM params)")]
     while not statuses(): time.sleep(0.1)

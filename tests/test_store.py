@@ -1,9 +1,13 @@
 """The store: read without MLflow where it is a local file, and with the same answers as through MLflow."""
+import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -207,3 +211,38 @@ def test_a_big_store_is_like_a_grown_one(store, monkeypatch):
     copy, original = table.run_id.iloc[[-1, 0]]
     purge([copy])
     assert load_model(original).predict(load("heart").X).p.between(0, 1).all() and len(runs()) == 11
+
+
+@pytest.mark.parametrize("points", [4, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_purge_that_is_killed_at_any_point_is_finished_by_the_next(points, store):
+    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(store.parent)}
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("killer.py")), str(store), "purge", str(points)], capture_output=True, text=True, env=quiet)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert len(told) >= (points or 10) and [ended for _, ended, _ in told] == [-signal.SIGKILL] * len(told)
+    assert not [name for name, _, looked in told if looked], done.stderr[-3000:]
+
+
+def test_a_purge_that_meets_a_locked_file_says_so_and_the_next_one_finishes(three, store):
+    def files(): return {p for p in (store / "mlartifacts").rglob("*") if p.is_file()}
+    before = files()
+    with patch("shutil.rmtree", side_effect=PermissionError(13, "The file is in use", "oof.parquet")), pytest.raises(InputError, match="in use.*next purge finishes"): purge(three[:1])
+    assert three[0] not in set(runs().run_id) and files() == before
+    assert purge([three[0][:8]]) == three[:1] and set(runs().run_id) == set(three[1:]) and not [p for p in store.rglob("*") if three[0] in str(p)]
+    with pytest.raises(InputError, match="no mlp_bench run"): purge(three[:1])
+    assert purge() == [] and len(files()) < len(before)
+
+
+def test_a_number_that_another_process_has_now_keeps_no_run_alive(store):
+    run_id, (client, _) = run(SMALL).run_id, manager.connect()
+    client.delete_tag(run_id, manager.KEY)
+    assert purge(broken=True) == [] and manager.broken_runs_of(os.getpid()) == [run_id]
+    host, pid, began = manager._process(os.getpid()).split(":")
+    for other in f"{host}:{pid}{pid}:{began}", f"{host}:{pid[:-1] or 9}:{began}":
+        client.set_tag(run_id, manager.PROCESS, other)
+        assert manager.broken_runs_of(os.getpid()) == []
+    client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}")  # as older versions wrote it
+    assert purge(broken=True) == [] and manager.broken_runs_of(os.getpid()) == [run_id]
+    client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}:{int(began or 2) - 1}")
+    assert manager.broken_runs_of(os.getpid()) == through_mlflow(manager.broken_runs_of, os.getpid()) == [run_id]
+    if began: assert purge(broken=True) == [run_id]

@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import tempfile
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
@@ -35,7 +36,7 @@ def _is_mendable(e):
 def clear_errors():
     "Turn exceptions into one sentence on stderr and an exit code"
     try: yield
-    except KeyboardInterrupt: _say("Interrupted."); raise typer.Exit(130) from None
+    except (KeyboardInterrupt, typer.Abort): _say("Interrupted."); raise typer.Exit(130) from None
     except typer.Exit: raise
     except Exception as e:
         if os.environ.get("MLP_BENCH_TRACEBACK"): raise
@@ -57,6 +58,7 @@ def _main(show_version: Annotated[bool, typer.Option("--version", callback=_vers
 # %% ../nbs/07_cli.ipynb #c2170ac0
 def main():
     "The program: the commands, and an end at once if it is interrupted"
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # which clears away after ended workers, and need not say so
     try: app()
     except SystemExit as e:
         if e.code == 130: _leave()
@@ -316,7 +318,10 @@ def sweep(
         if metric not in METRICS: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(METRICS)}.")
         done = _swept(_asked_for(settings | dict(backend=backend), random, sample_seed), engine, jobs, scheduler)
         _say_skipped(done)
-        runs = done.best(None, metric)
+        with warnings.catch_warnings(record=True) as damaged:
+            warnings.simplefilter("always")
+            runs = done.best(None if json_file else top, metric)
+        for w in damaged: _say(w.message)
         if json_file: _write(json_file, json.dumps(_sweep_as_json(done, runs), indent=1))
         if runs: _print_sweep(done, runs[:top])
         print(f"{done}.")

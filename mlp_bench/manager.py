@@ -653,7 +653,7 @@ def _select(
     return list(found.values())
 
 # %% ../nbs/05_manager.ipynb #651ba346
-def _pages(client, experiment, filter_string="", view=1):  # 1 for active runs, 3 for deleted ones too
+def _pages(client, experiment, filter_string="", view=1):  # 1 for active runs, 2 for deleted ones
     token = None
     while True:
         page = client.search_runs([experiment], filter_string, run_view_type=view, max_results=1000, page_token=token)
@@ -732,7 +732,9 @@ def _summary(r): return {n: v for n, v in r.data.metrics.items() if n != "loss"}
 def _curve(run_id):
     points = _ask(lambda con: con.execute("SELECT step, value FROM metrics WHERE run_uuid = ? AND +key = 'loss' AND NOT is_nan", [run_id]).fetchall(),
                   lambda client, _: [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")])
-    return np.array([value for _, value in sorted(points)])  # the plus keeps SQLite from going through the losses of all runs
+    if not points: return np.array([])
+    steps, values = zip(*sorted(points))
+    return np.interp(np.arange(steps[-1] + 1), steps, values)  # what `_points` left out lies on a line between. The plus keeps SQLite from going through the losses of all runs
 
 def _stored(r):
     if FILES in r.data.tags and _local(r.info.artifact_uri): _model_folder(r)  # looked over too, where that costs no download
@@ -916,8 +918,8 @@ def _train(config, dataset, key, progress, watch):
 def _locks():  # the folder in which processes that share the store find one another's locks
     db = _sqlite_path(tracking_uri())
     if db: _writable(db)
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    place = Path(f"{db}.locks") if db else caches / "mlp_bench" / hashlib.sha256(tracking_uri().encode()).hexdigest()[:16]
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    place = Path(f"{db}.locks") if db else Path(caches, "mlp_bench", hashlib.sha256(tracking_uri().encode()).hexdigest()[:16])
     with suppress(OSError): place.mkdir(parents=True, exist_ok=True)
     return place
 
@@ -945,9 +947,10 @@ def record(
     measured: Measured,  # computed in this process or another
     dataset: Dataset,  # the table
     key: str,  # see `key`
+    progress=None,  # as for `run`: told if another process trains this
 ) -> Run:  # the new one, or the one that the store had
     "Write down what was measured, unless the store has it by now"
-    with _spoken(), _alone(key, lambda share, text: None):
+    with _spoken(), _alone(key, progress or (lambda share, text: None)):
         if found := find(key): return found
         with _recorded(measured.model.config, dataset) as (client, run_id): return _write(client, run_id, key, measured)
 
@@ -1064,9 +1067,13 @@ def broken_runs_of(
 # %% ../nbs/05_manager.ipynb #23208196
 PURGE = "mlp_bench.purge"  # a tag: this run is being deleted, and so are these models
 
-def _begun():  # run → its models, of those that a purge began to delete
+def _models_in(tag):  # which anybody may have written
+    try: return [m for m in json.loads(tag) if re.fullmatch("m-[0-9a-f]{32}", str(m))]
+    except (ValueError, TypeError): return []
+
+def _begun():  # run → its models, of those that a purge has hidden and not yet deleted
     if not _store_exists() or tracking_uri().startswith("http"): return {}  # a server sees to its bin itself
-    return {r.info.run_id: json.loads(r.data.tags[PURGE]) for r in _pages(*connect(), f"tags.`{PURGE}` LIKE '%'", 3)}
+    return {r.info.run_id: _models_in(r.data.tags[PURGE]) for r in _pages(*connect(), f"tags.`{PURGE}` LIKE '%'", 2)}
 
 def _our_run_or_begun(run_id):  # None for one that a purge has hidden, but not yet deleted
     try: return _our_run(run_id)
@@ -1122,8 +1129,10 @@ def _unless_gone(f, *args):
         if e.error_code != "RESOURCE_DOES_NOT_EXIST": raise
 
 def _hide(client, run_id, models):  # from all lists, at once
+    found = _unless_gone(client.get_run, run_id)
+    if not found or found.info.lifecycle_stage != "active": return  # another purge was quicker
     if not tracking_uri().startswith("http"): client.set_tag(run_id, PURGE, json.dumps(models))
-    client.delete_run(run_id)
+    _unless_gone(client.delete_run, run_id)
     for m in models: _unless_gone(client.delete_logged_model, m)
 
 # %% ../nbs/05_manager.ipynb #75ab5698
@@ -1131,10 +1140,13 @@ def _erase(store, root, run_id, models):  # the run's row goes last
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     empty = lambda place: _unless_gone(get_artifact_repository(place).delete_artifacts)
     for m in models:
-        if found := _unless_gone(store.get_logged_model, m, True): empty(found.artifact_location)
+        found = _unless_gone(store.get_logged_model, m, True)
+        if found and found.source_run_id != run_id: continue
+        if found: empty(found.artifact_location)
         _unless_gone(store._hard_delete_logged_model, m)
+        _remove_folders(root, [f"models/{m}"])  # what is left of it is empty
     if found := _unless_gone(store.get_run, run_id): empty(found.info.artifact_uri)
-    _remove_folders(root, [run_id, *(f"models/{m}" for m in models)])  # what is left of them is empty
+    _remove_folders(root, [run_id])
     _unless_gone(store._hard_delete_run, run_id)
 
 def _collect(begun, root):
@@ -1165,7 +1177,7 @@ def purge(
     new = {r: [model for model, _ in models[r]] for r in doomed if r not in begun}
     with _finishable():
         for r in new: _hide(client, r, new[r])
-        _collect(begun | new, client.get_experiment(experiment).artifact_location)
+        _collect(new | begun, client.get_experiment(experiment).artifact_location)  # an old one that cannot be deleted keeps no new one from it
     return [*begun, *new]
 
 # %% ../nbs/05_manager.ipynb #6f1f2795

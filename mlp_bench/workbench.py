@@ -30,7 +30,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from .compare import (CAUTION, LOWER, MEASURE_TITLES, NAMES, TITLES, _judged, _named, _once, contrasts, differing, labels, measures, per_fold, reliability, roc_band, said,
                                seconds, setting, varying)
 from .data import HEART_TARGET, InputError, is_numeric, load, need, read_table, safe_csv
-from .jobs import Job, band, why
+from .jobs import Job, band, thinning, why
 from .manager import (BACKENDS, METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, _sqlite_path, check, find, folds_of, footprint, get_run, load_model, mark,
                                parse_plan, purge, runs, short_plan, tracking_uri)
 
@@ -52,8 +52,14 @@ class Visit:
         "The table of a configuration, read once, and again when its file was written anew"
         which = (config.data, config.target, config.positive)
         version = (*which, os.stat(config.data).st_mtime_ns if os.path.isfile(config.data) else None)
-        if version not in self.tables: self.tables[version] = load(*which)
+        if version not in self.tables: self.tables = {v: t for v, t in self.tables.items() if v[:3] != which} | {version: load(*which)}
         return self.tables[version]
+
+def _remember(found, name, make, most):  # in a dict that forgets what came first
+    if name not in found:
+        if len(found) >= most: found.pop(next(iter(found)), None)
+        found[name] = make()
+    return found[name]
 
 # %% ../nbs/06d_workbench.ipynb #62cff3b0
 def _number(name, label, help, lo, hi, step=None, **more):
@@ -161,6 +167,11 @@ def _harmless(name):  # a file name without a path, of letters, digits, dots and
     if ending.lower() not in ("csv", "parquet", "tsv", "txt"): raise InputError(f"{name[:80]!r} is not a table: upload a CSV or Parquet file.")
     return f"{(stem.strip('. ') or 'table')[:80]}.{'parquet' if ending.lower() == 'parquet' else 'csv'}"
 
+def _sweep_away(folder):  # what uploads that were broken off an hour ago have left
+    for old in folder.glob("*.part"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > 3600: old.unlink()
+
 def _put(part, path):  # never over another file
     free = (path, *(path.with_stem(f"{path.stem}-{n}") for n in range(2, 10_000)))
     path = next(p for p in free if not p.exists() or filecmp.cmp(p, part, shallow=False))
@@ -177,6 +188,7 @@ def upload(
     "Take in one piece of a file"
     path = Path("uploads", _harmless(name))
     path.parent.mkdir(exist_ok=True)
+    if at == 0: _sweep_away(path.parent)
     part, have = path.with_name(f"{path.name}.{id(visit):x}.part"), 0 if at == 0 else visit.received.get(path, -1)
     if at != have: raise InputError(f"The upload of {path.name} was interrupted: choose the file again.")
     if at + len(buffers[0]) > UPLOAD_LIMIT: part.unlink(missing_ok=True); raise InputError(f"{path.name} is larger than {UPLOAD_LIMIT // 10**6} MB: put it beside the dashboard and write its path.")
@@ -251,8 +263,8 @@ def _curves(job):
     for i, curves in enumerate(job.curves):
         networks, name = list(curves.values()), NAMES.get(job.configs[i].backend)
         if not networks: continue
-        yield dict(name=f"{name}, training", style=i, dash=1, faint=True, **band(networks, 0))
-        yield dict(name=f"{name}, held out", style=i, dash=0, **band(networks, 1))
+        for which, part, more in ((0, "training", dict(dash=1, faint=True)), (1, "held out", dict(dash=0))):
+            yield dict(name=f"{name}, {part}", style=i, **more, **band(networks, which, thinning(job.configs[i])))
 
 def live_chart(
     job: Job,  # with curves
@@ -267,9 +279,11 @@ def _spoken(text):  # `numpy: 10 folds` as `NumPy: 10 folds`
     who, colon, what = text.partition(":")
     return NAMES.get(who, who) + colon + what
 
-def _run(visit, run_id):
-    if run_id not in visit.known: visit.known[run_id] = get_run(run_id)
-    return visit.known[run_id]
+def _run(visit, run_id): return _remember(visit.known, run_id, lambda: get_run(run_id), 50)
+
+def _kept(visit, ids):  # a run may have been deleted since
+    for run_id in ids:
+        with suppress(InputError): yield _run(visit, run_id)
 
 # %% ../nbs/06d_workbench.ipynb #24a8eb42
 def poll(
@@ -281,7 +295,7 @@ def poll(
     charts = [live_chart(job)] if any(job.curves) else []
     if job.running: return dict(running=True, text=_spoken(job.text), share=job.share, left=job.left, error=False, done=[], charts=charts)
     if not job.finished: return dict(running=False, text=job.text, share=None, left=None, error=bool(job.error), done=job.done, charts=charts, **_store())
-    return _ended(". ".join(_found(_run(visit, r)) for r in job.done) + ".", job.done, charts=charts)
+    return _ended((". ".join(map(_found, _kept(visit, job.done))) or "Done, and deleted since") + ".", job.done, charts=charts)
 
 # %% ../nbs/06d_workbench.ipynb #d1484f42
 def stop(visit: Visit) -> dict:
@@ -514,8 +528,7 @@ def _said(p):  # of one row
 
 # %% ../nbs/06d_workbench.ipynb #d2e6a51f
 def _asked(visit, run_id, many, dataset, shown):  # what one network says
-    if run_id not in visit.models: visit.models[run_id] = load_model(run_id)
-    model = visit.models[run_id]
+    model = _remember(visit.models, run_id, lambda: load_model(run_id), 20)
     p = _members(model, many)
     mean = p.mean(axis=0)
     by = mean[0] - mean[1:].reshape(-1, TRIED).mean(axis=1)
@@ -556,7 +569,8 @@ def delete(
     "Delete runs for good"
     gone = purge(runs)
     for r in gone: visit.known.pop(r, None); visit.models.pop(r, None)
-    return dict(said=f"Deleted {len(gone)} run{'s' * (len(gone) != 1)}, with models and figures.", **_store())
+    n = len(set(gone) & set(runs))  # a purge also finishes what an earlier one began
+    return dict(said=f"Deleted {n} run{'s' * (n != 1)}, with models and figures.", **_store())
 
 # %% ../nbs/06d_workbench.ipynb #570c37aa
 LEAD = "One multi-layer perceptron twice – in plain NumPy and in Keras – trained on the same folds and compared with evidence."

@@ -121,6 +121,7 @@ def test_a_messy_table_runs_and_predicts_unseen_categories(store):
     assert list(p.columns) == ["p", "label"] and p.p.between(0, 1).all() and set(p.label) <= {"yes", "no"}
 
 
+@pytest.mark.slow
 def test_mlflow_serves_what_predict_predicts(store):
     command("run", "--backend", "numpy", *QUICK, "--json", "out.json")
     run_id, raw = results()["runs"][0]["run_id"], load("heart").X.head(20)

@@ -148,7 +148,7 @@ def test_a_folder_with_blanks_and_accents_is_read_directly(store, monkeypatch):
     assert fresh("r = runs(); load_model(r.run_id[0]), get_run(r.run_id[0]); print(r.run_id[0], 'mlflow' in sys.modules)") == f"{made.run_id} False"
 
 
-@pytest.mark.parametrize("how", ["deleted", "deleted with its files", "made anew by another process"])
+@pytest.mark.parametrize("how", ["deleted", "deleted with its files", pytest.param("made anew by another process", marks=pytest.mark.slow)])
 def test_a_store_that_was_deleted_is_begun_again_in_the_same_process(how, store):
     first = run(SMALL)
     (store / "mlflow.db").unlink()
@@ -246,3 +246,23 @@ def test_a_number_that_another_process_has_now_keeps_no_run_alive(store):
     client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}:{int(began or 2) - 1}")
     assert manager.broken_runs_of(os.getpid()) == through_mlflow(manager.broken_runs_of, os.getpid()) == [run_id]
     if began: assert purge(broken=True) == [run_id]
+
+
+def test_a_long_loss_curve_is_stored_thinned_and_read_at_its_full_length(store):
+    fresh = run(replace(SMALL, epochs=1000))
+    again = run(replace(SMALL, epochs=1000))
+    assert again.cached and len(fresh.curve) == len(again.curve) == 1000
+    assert again.curve[0] == fresh.curve[0] and again.curve[-1] == fresh.curve[-1] and np.abs(again.curve - fresh.curve).max() < 0.1
+
+
+def test_a_run_that_was_restored_in_mid_purge_is_deleted_only_by_name(three, store):
+    run_id, other = list(runs().run_id)[:2]
+    client, _ = manager.connect()
+    manager._hide(client, run_id, ["../../victim", "m-" + "0" * 32])
+    victim = store / "victim"
+    victim.mkdir()
+    client.restore_run(run_id)  # somebody thinks better of it, by MLflow's own means
+    purge([other])
+    assert run_id in set(runs().run_id) and victim.exists()
+    purge([run_id])
+    assert run_id not in set(runs().run_id) and victim.exists()

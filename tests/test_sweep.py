@@ -115,6 +115,12 @@ def fatal(i, job):
     return i, work(*job)
 
 
+@pytest.fixture
+def fresh_workers():
+    "joblib keeps its workers for whoever comes next, with the environment that they were started in"
+    if reusable_executor._executor: reusable_executor._executor.shutdown(wait=True, kill_workers=True)
+
+
 def test_a_killed_workers_configurations_are_measured_by_another(store):
     configs, killed = small(12), []
     def tell(share, text):
@@ -126,7 +132,8 @@ def test_a_killed_workers_configurations_are_measured_by_another(store):
     assert str(again) == "0 trained, 12 found in the store, 0 skipped" and len(runs()) == 12
 
 
-def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(store, monkeypatch):
+@pytest.mark.slow
+def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(store, monkeypatch, fresh_workers):
     monkeypatch.setenv("ONCE", str(store / "once"))
     monkeypatch.setattr(sweeps, "_numbered", fatal)
     configs = small(FATAL + 1)
@@ -136,7 +143,7 @@ def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no
 
 
 @pytest.mark.slow
-def test_one_job_is_a_process_too(store, monkeypatch):
+def test_one_job_is_a_process_too(store, monkeypatch, fresh_workers):
     monkeypatch.setattr(sweeps, "_numbered", fatal)
     monkeypatch.setenv("ONCE", __file__)
     done = sweep([*small(1), replace(SMALL, seed=FATAL)], jobs=1)
@@ -174,7 +181,7 @@ def test_the_answer_of_a_worker_with_other_libraries_is_not_taken(store):
 def test_ctrl_c_keeps_what_was_finished(store):
     manager.connect()
     args = ["sweep", "--plan", "cv:10", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", ",".join(map(str, range(200))), "--jobs", "2"]
-    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import app; app()", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     while len(runs()) < 3: time.sleep(0.1)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
     out, said = child.communicate(timeout=60)

@@ -49,7 +49,7 @@ def test_weights_and_loss_curves_are_the_same_bits_watched_or_not(backend, more)
     if more is STOPPING: assert 4 < max(len(model.loss_curve_) for model in watched) < 40
 
 
-@both
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("keras", marks=pytest.mark.slow)])
 def test_an_evaluation_gives_the_same_numbers_watched_or_not(backend):
     settings = dict(backend=backend, plan="cv:2", ensemble=2) | STOPPING
     (folds, oof, curve), _ = seen(**settings)

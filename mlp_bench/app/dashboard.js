@@ -128,7 +128,7 @@ class Runs {
     this.app = app; this.columns = []; this.rows = []; this.page = 0; this.metric = "roc_auc"; this.sort = null; this.open = null  // the note being written: { id, text }
     const redo = () => { this.page = 0; this.draw() }
     this.search = h("input", { type: "search", id: unique(), placeholder: "words, such as keras 0.05", oninput: redo, autocomplete: "off" })
-    this.data = h("select", { id: unique(), onchange: redo }); this.model = h("select", { id: unique(), onchange: redo }); this.by = h("select", { id: unique(), onchange: () => { this.metric = this.by.value; this.sort = null; redo() } })
+    this.data = h("select", { id: unique(), onchange: redo }); this.model = h("select", { id: unique(), onchange: redo }); this.by = h("select", { id: unique(), onchange: () => { this.metric = this.by.value; this.sort = null; redo(); app.compare() } })
     this.starred = h("input", { type: "checkbox", id: unique(), onchange: redo })
     const tool = (text, input) => h("div", { class: "tool" }, h("label", { for: input.id }, text), input)
     this.tools = h("div", { class: "tools" }, tool("Rank by", this.by), tool("Filter", this.search), tool("Data", this.data), tool("Model", this.model), h("div", { class: "tool check" }, this.starred, h("label", { for: this.starred.id }, "Starred only")))
@@ -167,8 +167,9 @@ class Runs {
   text(r) { return r.text ??= this.columns.map((c, i) => c.kind === "when" ? "" : this.show(c, r[i])).join(" ").toLowerCase() }
   show(c, v) { return c.kind === "score" ? scored(v) : c.kind === "lasting" ? lasting(v) : c.kind === "when" ? ago(v) : v === null || v === undefined ? "" : String(v) }
   draw() {  // whoever was at a control in the table, or its pages, is there again afterwards, with what was typed
-    const at = document.activeElement, key = this.el.contains(at) ? at.dataset.key : null, [from, to] = at?.type === "text" ? [at.selectionStart, at.selectionEnd] : []
+    const at = document.activeElement, key = this.el.contains(at) ? at.dataset.key : null, [from, to] = at?.type === "text" ? [at.selectionStart, at.selectionEnd] : [], aside = this.body.firstChild?.scrollLeft
     this.redrawing = true; this.redraw(); this.redrawing = false
+    if (aside && this.body.firstChild) this.body.firstChild.scrollLeft = aside
     const there = key && this.el.querySelector(`[data-key="${key}"]`)
     if (there && there !== document.activeElement) { (there.disabled ? this.pager.querySelector("button:enabled") : there)?.focus({ preventScroll: true }); if (from !== undefined) there.setSelectionRange(from, to) }
   }
@@ -177,14 +178,14 @@ class Runs {
     const seen = this.shown(), key = sort.name === "rank" ? r => place.get(r) ?? Infinity : r => this.get(r, sort.name)
     const group = r => sort.name === "rank" ? this.get(r, "dataset") + " " + this.get(r, "plan") : ""
     const sign = sort.down ? -1 : 1, keyed = seen.map(r => [group(r), key(r), r])
-    this.seen = keyed.sort(([g, x], [k, y]) => g < k ? -1 : g > k ? 1 : x === y ? 0 : sign * (x === null || x > y ? 1 : -1)).map(([, , r]) => r)
+    this.seen = keyed.sort(([g, x], [k, y]) => g < k ? -1 : g > k ? 1 : x === y ? 0 : x === null ? 1 : y === null ? -1 : sign * (x > y ? 1 : -1)).map(([, , r]) => r)
     const pages = Math.max(1, Math.ceil(seen.length / PAGE)); this.page = Math.min(this.page, pages - 1)
     this.counted(); later(() => this.app.lines())
     put(this.pager, ...(pages > 1 ? [button("Previous", () => { this.page--; this.draw() }, "small", { disabled: this.page === 0, "data-key": "previous" }), h("span", {}, `page ${this.page + 1} of ${pages}`), button("Next", () => { this.page++; this.draw() }, "small", { disabled: this.page === pages - 1, "data-key": "next" })] : []))
     this.tools.hidden = !this.rows.length
     if (!this.rows.length) return put(this.body, h("div", { class: "empty" }, "No runs yet. Press Train: with NumPy and the heart data it takes a few seconds."))
     const columns = this.columns.filter(c => c.kind !== "hidden" && (!c.extra || c.name === this.metric)), head = c => {
-      const on = sort.name === c.name, flip = () => { this.sort = { name: c.name, down: on ? !sort.down : c.rank ? !c.lower : false }; if (c.rank && c.name !== this.metric) { this.metric = c.name; this.by.value = c.name } this.page = 0; this.draw() }
+      const on = sort.name === c.name, flip = () => { this.sort = { name: c.name, down: on ? !sort.down : c.rank ? !c.lower : false }; if (c.rank && c.name !== this.metric) { this.metric = c.name; this.by.value = c.name; this.app.compare() } this.page = 0; this.draw() }
       return h("th", { scope: "col", class: c.kind, "aria-sort": on ? sort.down ? "descending" : "ascending" : null }, h("button", { type: "button", onclick: flip, "data-name": c.name, "data-key": `sort-${c.name}` }, c.title, h("span", { class: "arrow", "aria-hidden": "true" }, on ? sort.down ? "▼" : "▲" : "")))
     }
     const page = this.seen.slice(this.page * PAGE, (this.page + 1) * PAGE)
@@ -201,12 +202,12 @@ class Runs {
   }
   note(r, name) {  // opened and closed in its own cell: a click that ends it is still a click on what it hit
     const id = r[0], text = this.get(r, "note"), swap = to => put(to.closest("td"), this.note(r, name)).firstChild.focus()
-    if (this.open?.id !== id) return h("button", { type: "button", class: "plain", "data-key": `note-${id}`, "aria-label": `${text ? "Change" : "Write"} the note of ${name}${text ? ": " + text : ""}`, onclick: e => { this.open = { id, text }; swap(e.target) } }, text || "add")
+    if (this.open?.id !== id) return h("button", { type: "button", class: "plain", "data-key": `note-${id}`, "aria-label": `${text ? "Change" : "Write"} the note of ${name}${text ? ": " + text : ""}`, onclick: e => { this.rescue(); this.open = { id, text, was: text }; swap(e.target) } }, text || "add")
     const close = keep => {
       if (this.open?.id !== id || this.redrawing) return
-      const written = this.open.text.trim()
+      const { was } = this.open, written = this.open.text.trim()
       this.open = null
-      if (keep && written !== text) this.mark(r, { note: written })
+      if (keep && written !== was) this.mark(r, { note: written })
       return true
     }
     const input = h("input", { type: "text", value: this.open.text, maxlength: 500, "data-key": `note-${id}`, "aria-label": `Note of ${name}`, oninput: () => { this.open.text = input.value },
@@ -214,13 +215,21 @@ class Runs {
       onblur: () => { if (close(true) && input.isConnected) put(input.closest("td"), this.note(r, name)) } })
     return input
   }
-  async mark(r, change) {
-    const [name, value] = Object.entries(change)[0], old = this.get(r, name)
+  rescue() {  // a note that was begun in a row that has gone to another page
+    const begun = this.open, row = begun && this.rows.find(r => r[0] === begun.id)
+    if (row && begun.text.trim() !== begun.was) this.mark(row, { note: begun.text.trim() })
+  }
+  async mark(r, change) {  // one after another: what was wanted last is written last
+    const [name, value] = Object.entries(change)[0], old = this.get(r, name), before = this.writing
     r[this.at[name]] = value; r.text = null
     if (name === "star") this.draw()
-    this.writing = this.app.ask("mark", { run: r[0], ...change })
-    try { await this.writing } catch (e) { r[this.at[name]] = old; this.draw(); this.app.say(e.message, true) }
-    this.writing = null
+    const mine = this.writing = (async () => { try { await before } catch {} return this.app.ask("mark", { run: r[0], ...change }) })()
+    try { await mine } catch (e) {
+      r[this.at[name]] = old
+      if (name === "note" && !this.open) this.open = { id: r[0], text: value, was: old }  // what was written is there to be tried again
+      this.draw(); this.app.say(e.message, true)
+    }
+    if (this.writing === mine) this.writing = null
   }
 }
 
@@ -249,7 +258,9 @@ class App {
     m.error ? w.fail(new Error(m.error)) : w.done(m.answer)
   }
   end() { this.ended = true; clearInterval(this.looking); this.model.off("msg:custom", this.hear) }
-  say(text, error = false) { this.alarm.textContent = error ? text : ""; this.status.textContent = error ? "" : text }
+  say(text, error = false) {  // written only if it is new, for those who hear it
+    for (const [el, words] of [[this.alarm, error ? text : ""], [this.status, error ? "" : text]]) if (el.textContent !== words) el.textContent = words
+  }
   lost(yes) { if (this.warning) this.warning.hidden = !yes }
   async start() {
     try { this.facts = await this.ask("hello") } catch (e) { return put(this.el, h("p", { class: "status error", role: "alert" }, e.message)) }
@@ -283,7 +294,7 @@ class App {
     try {
       const news = await this.ask("look", { seen: this.stamp })
       if (news.job && !this.polling) this.poll()  // begun by another view, or lost from sight by an answer that did not come
-      if (news.table && !this.runs.writing) { this.stamp = news.stamp; this.runs.load(news.table); this.compare() }
+      if (news.table && !this.runs.writing) { this.stamp = news.stamp; this.runs.load(news.table); this.compare(); if (this.tab === "clean" && !this.deleting) this.doomed() }
     } catch (e) { if (this.warning.hidden) this.say(e.message, true) }
   }
   async choose(id, yes) {
@@ -305,8 +316,8 @@ class App {
     this.go = button("Train", () => this.train(), "primary"); this.halt = button("Stop", () => this.stop(), "", { disabled: true })
     this.progress = h("progress", { max: 1, value: 0, "aria-label": "Training progress", hidden: true })
     this.live = h("div", { class: "figures live" })
-    const form = h("form", { class: "card train", onsubmit: e => { e.preventDefault(); if (!this.go.disabled) this.train() } }, h("h2", {}, "Train"), h("div", { class: "grid-fields" }, main.slice(0, 4), this.preset.box, main.slice(4)), h("details", {}, h("summary", {}, "More settings"), h("div", { class: "grid-fields" }, more)))
-    this.side = h("div", { class: "stack" }, h("section", { class: "card now", "aria-label": "Training now" }, h("div", { class: "row" }, this.go, this.halt, h("div", { class: "grow" }, this.status, this.alarm)), this.progress, this.live))
+    const form = h("form", { class: "card train", novalidate: true, onsubmit: e => { e.preventDefault(); if (!this.go.disabled) this.train() } }, h("h2", {}, "Train"), h("div", { class: "grid-fields" }, main.slice(0, 4), this.preset.box, main.slice(4)), h("details", {}, h("summary", {}, "More settings"), h("div", { class: "grid-fields" }, more)), h("button", { type: "submit", hidden: true, tabindex: -1 }, "Train"))  // hidden, for the Enter key
+    this.side = h("div", { class: "stack" }, h("section", { class: "card now", "aria-label": "Training now" }, h("div", { class: "row" }, this.go, this.halt, h("div", { class: "grow" }, this.status, this.alarm), this.left = h("span", { class: "mute" })), this.progress, this.live))
     this.panel("train").append(h("div", { class: "columns" }, form, this.side))
     for (const sign of ["pointermove", "keydown"]) this.el.addEventListener(sign, () => this.warm())
     this.say("Ready.")
@@ -318,13 +329,14 @@ class App {
   }
   async changed(name) {
     if (name !== "data") return
-    const data = this.fields.data.value
+    const data = this.fields.data.value, typed = this.fields.target.value
     try {
       const found = await this.ask("columns", { data })
       if (data !== this.fields.data.value) return  // written over meanwhile
       const target = this.fields.target, list = h("datalist", { id: unique() }, found.targets.map(t => h("option", { value: t })))
+      this.targets?.remove(); this.targets = list
       target.box.append(list); target.input.setAttribute("list", list.id)
-      target.value = found.target ?? (found.targets.length === 1 ? found.targets[0] : "")
+      if (target.value === typed) target.value = found.target ?? (found.targets.length === 1 ? found.targets[0] : "")
       this.say(found.said)
     } catch (e) { this.say(e.message, true) }
   }
@@ -355,11 +367,12 @@ class App {
     this.go.disabled = false
   }
   follow(job) {
-    this.say(job.text + (job.left === null || job.left === undefined ? "" : `, ${lasting(job.left)} left`), !!job.error)
+    this.say(job.text, !!job.error)
+    this.left.textContent = job.running && Number.isFinite(job.left) ? `${lasting(job.left)} left` : ""  // beside what is read aloud, which would never end
     this.progress.hidden = job.share === null; this.progress.value = job.share ?? 0
     this.go.disabled = job.running; this.halt.disabled = !job.running
     if (job.charts) put(this.live, ...job.charts.map(chart))
-    if (!job.running && job.done?.length) { this.chosen = new Set(job.done); this.stamp = job.stamp; this.runs.load(job.table); this.compare() }
+    if (!job.running && job.done?.length) { if (this.tab !== "clean") this.chosen = new Set(job.done); this.stamp = job.stamp; this.runs.load(job.table); this.compare() }
   }
   async poll() {
     if (this.polling) return
@@ -369,7 +382,7 @@ class App {
         this.follow(job = await this.ask("poll"))
         if (job.running) await new Promise(r => setTimeout(r, 150))
       }
-    } catch (e) { this.say(e.message, true) }  // `look` asks whether it goes on
+    } catch (e) { this.say(e.message, true); this.go.disabled = false; this.halt.disabled = true; this.progress.hidden = true }  // `look` asks whether it goes on
     this.polling = false
   }
   async stop() {
@@ -401,7 +414,10 @@ class App {
       put(this.verdicts, ...told.verdicts.map(v => h("p", { class: "verdict" }, v)), this.chosen.size > 5 ? h("p", { class: "mute" }, "The first five are drawn.") : "")
       put(this.differ, matrix(told.table))
       put(this.drawn, ...told.charts.map(chart))
-    } catch (e) { put(this.verdicts, h("p", { class: "status error", role: "alert" }, e.message)) }
+    } catch (e) {
+      if (turn !== this.turn) return
+      put(this.differ); put(this.drawn); put(this.verdicts, h("p", { class: "status error", role: "alert" }, e.message))
+    }
   }
   lines() {  // across the settings of the runs in the table, drawn when somebody can see it
     if (this.tab !== "compare") return
@@ -418,15 +434,17 @@ class App {
     this.rowForm = h("form", { class: "card", onsubmit: e => e.preventDefault() }); this.rowSaid = h("section", { class: "card", "aria-label": "What the networks say" })
     this.panel("row").append(h("p", { class: "notice big" }, this.facts.caution), h("div", { class: "columns" }, this.rowForm, this.rowSaid))
   }
-  async rowStart(choice = null) {
+  async rowStart(choice = null, at = null) {
     try {
       const start = await this.ask("row", { runs: choice, chosen: [...this.chosen] })
       if (!start.runs.length) { put(this.rowForm, h("div", { class: "empty" }, start.said)); return put(this.rowSaid) }
       if (!choice && this.row && JSON.stringify(this.row.runs) === JSON.stringify(start.runs)) return
-      this.row = start
-      this.rowFields = start.fields.map(f => { const made = field(f, () => this.rowAnswer()); made.input.addEventListener("input", () => this.rowAnswer()); if (f.kind === "number") this.slider(made, f); return made })
-      const pick = start.choices.map((options, i) => field({ name: `run${i}`, kind: "choice", label: start.backends[i], options, value: start.runs[i], wide: true }, () => this.rowStart(picks.map(p => p.value)))), picks = pick
+      const same = this.row?.title === start.title && this.row.said === start.said, old = same ? Object.fromEntries(this.rowFields.map(f => [f.f.name, f.value])) : {}
+      this.row = start  // another network, asked about the same row
+      this.rowFields = start.fields.map(f => f.name in old ? { ...f, value: old[f.name] } : f).map(f => { const made = field(f, () => this.rowAnswer()); made.input.addEventListener("input", () => this.rowAnswer()); if (f.kind === "number") this.slider(made, f); return made })
+      const pick = start.choices.map((options, i) => field({ name: `run${i}`, kind: "choice", label: start.backends[i], options, value: start.runs[i], wide: true }, () => this.rowStart(picks.map(p => p.value), i))), picks = pick
       put(this.rowForm, h("h2", {}, start.title), h("p", { class: "mute" }, start.said), h("div", { class: "grid-fields" }, pick.map(p => p.box)), h("hr", {}), h("div", { class: "grid-fields" }, this.rowFields.map(f => f.box)))
+      if (at !== null) pick[at].input.focus()
       await this.rowAnswer()
     } catch (e) { put(this.rowSaid, h("p", { class: "status error", role: "alert" }, e.message)) }
   }
@@ -461,11 +479,14 @@ class App {
     } catch (e) { put(this.doom, head, h("p", { class: "status error", role: "alert" }, e.message)) }
   }
   async remove(runs, sure) {
-    sure.disabled = true; sure.textContent = "Deleting …"
+    sure.disabled = true; sure.textContent = "Deleting …"; this.deleting = true
+    let said
     try {
       const gone = await this.ask("delete", { runs })
-      this.chosen.clear(); this.stamp = gone.stamp; this.runs.load(gone.table); this.compare(); this.doomed(gone.said)
-    } catch (e) { this.doomed(e.message) }
+      said = gone.said; this.chosen.clear(); this.stamp = gone.stamp; this.runs.load(gone.table); this.compare()
+    } catch (e) { said = e.message }
+    this.deleting = false
+    this.doomed(said)
   }
 }
 

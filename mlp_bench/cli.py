@@ -11,8 +11,10 @@ import inspect
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +61,21 @@ def _main(show_version: Annotated[bool, typer.Option("--version", callback=_vers
 def main():
     "The program: the commands, and an end at once if it is interrupted"
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # which clears away after ended workers, and need not say so
+    signal.signal(signal.SIGINT, _interrupted)
     try: app()
     except SystemExit as e:
         if e.code == 130: _leave()
         raise
 
-def _leave():
+def _interrupted(*_):
+    late = threading.Timer(2, _leave, ["Interrupted."])
+    late.daemon = True
+    late.start()
+    raise KeyboardInterrupt
+
+def _leave(text=None):
     from multiprocessing import active_children
+    if text: _say(text)
     for worker in active_children(): worker.kill()
     sys.stdout.flush(); sys.stderr.flush()
     os._exit(130)

@@ -186,7 +186,7 @@ def test_ctrl_c_keeps_what_was_finished(store):
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
     out, said = child.communicate(timeout=60)
     kept = len(runs())
-    assert child.returncode == 130 and "Traceback" not in said and said.strip().endswith("Interrupted.") and "in the store" in said, said
+    assert child.returncode == 130 and "Traceback" not in said and said.strip().endswith("Interrupted."), said
     assert 3 <= kept < 200 and len(manager.purgeable(all=True)) - len(manager.purgeable(broken=True)) == kept
 
 

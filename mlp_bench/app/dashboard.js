@@ -180,7 +180,7 @@ class Runs {
     const sign = sort.down ? -1 : 1, keyed = seen.map(r => [group(r), key(r), r])
     this.seen = keyed.sort(([g, x], [k, y]) => g < k ? -1 : g > k ? 1 : x === y ? 0 : x === null ? 1 : y === null ? -1 : sign * (x > y ? 1 : -1)).map(([, , r]) => r)
     const pages = Math.max(1, Math.ceil(seen.length / PAGE)); this.page = Math.min(this.page, pages - 1)
-    this.counted(); later(() => this.app.lines())
+    this.counted(); clearTimeout(this.pause); this.pause = setTimeout(() => this.app.lines(), 400)  // hundreds of lines wait for a pause between clicks
     put(this.pager, ...(pages > 1 ? [button("Previous", () => { this.page--; this.draw() }, "small", { disabled: this.page === 0, "data-key": "previous" }), h("span", {}, `page ${this.page + 1} of ${pages}`), button("Next", () => { this.page++; this.draw() }, "small", { disabled: this.page === pages - 1, "data-key": "next" })] : []))
     this.tools.hidden = !this.rows.length
     if (!this.rows.length) return put(this.body, h("div", { class: "empty" }, "No runs yet. Press Train: with NumPy and the heart data it takes a few seconds."))

@@ -21,9 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import InputError
-from .manager import Config, broken_runs_of, purge, run, tracking_uri
-from .numpy_mlp import DivergenceError
+from .manager import Config, broken_runs_of, mendable, purge, run, tracking_uri
 
 # %% ../nbs/06c_jobs.ipynb #b4753e99
 def _own_pipe():  # what libraries print goes to standard error from here on
@@ -43,9 +41,7 @@ def teller(
 # %% ../nbs/06c_jobs.ipynb #f0cfd3f6
 def why(e) -> str:  # of an exception
     "What to tell a person"
-    if isinstance(e, (InputError, DivergenceError)): return str(e)
-    if isinstance(e, MemoryError): return "There is not enough memory: use smaller layers, or fewer rows."
-    return f"The program failed, please report this: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
+    return mendable(e) or f"The program failed, please report this: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
 
 # %% ../nbs/06c_jobs.ipynb #6b1666a8
 def thinning(config) -> int:

@@ -244,7 +244,7 @@ def look(
 ) -> dict:  # the stamp, whether a training runs, and the table if it is new
     "News of the store"
     now = stamp()
-    return dict(stamp=now, job=_busy(visit)) if seen == now else _store() | dict(job=_busy(visit))
+    return (dict(stamp=now) if seen == now else _store()) | dict(job=_busy(visit))
 
 def _busy(visit): return bool(visit.job and visit.job.running)
 

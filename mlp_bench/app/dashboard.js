@@ -202,22 +202,18 @@ class Runs {
   }
   note(r, name) {  // opened and closed in its own cell: a click that ends it is still a click on what it hit
     const id = r[0], text = this.get(r, "note"), swap = to => put(to.closest("td"), this.note(r, name)).firstChild.focus()
-    if (this.open?.id !== id) return h("button", { type: "button", class: "plain", "data-key": `note-${id}`, "aria-label": `${text ? "Change" : "Write"} the note of ${name}${text ? ": " + text : ""}`, onclick: e => { this.rescue(); this.open = { id, text, was: text }; swap(e.target) } }, text || "add")
-    const close = keep => {
-      if (this.open?.id !== id || this.redrawing) return
-      const { was } = this.open, written = this.open.text.trim()
-      this.open = null
-      if (keep && written !== was) this.mark(r, { note: written })
-      return true
-    }
+    if (this.open?.id !== id) return h("button", { type: "button", class: "plain", "data-key": `note-${id}`, "aria-label": `${text ? "Change" : "Write"} the note of ${name}${text ? ": " + text : ""}`, onclick: e => { if (this.open) this.close(true); this.open = { id, text, was: text }; swap(e.target) } }, text || "add")
+    const close = keep => this.open?.id === id && !this.redrawing && this.close(keep)
     const input = h("input", { type: "text", value: this.open.text, maxlength: 500, "data-key": `note-${id}`, "aria-label": `Note of ${name}`, oninput: () => { this.open.text = input.value },
       onkeydown: e => { if ((e.key === "Enter" || e.key === "Escape") && close(e.key === "Enter")) { e.preventDefault(); swap(input) } },  // prevented, or Enter would press the button that comes
       onblur: () => { if (close(true) && input.isConnected) put(input.closest("td"), this.note(r, name)) } })
     return input
   }
-  rescue() {  // a note that was begun in a row that has gone to another page
-    const begun = this.open, row = begun && this.rows.find(r => r[0] === begun.id)
-    if (row && begun.text.trim() !== begun.was) this.mark(row, { note: begun.text.trim() })
+  close(keep) {  // the note being written, wherever its row is now
+    const { id, text, was } = this.open, row = this.rows.find(r => r[0] === id)
+    this.open = null
+    if (keep && row && text.trim() !== was) this.mark(row, { note: text.trim() })
+    return true
   }
   async mark(r, change) {  // one after another: what was wanted last is written last
     const [name, value] = Object.entries(change)[0], old = this.get(r, name), before = this.writing

@@ -487,6 +487,7 @@ def _facts(folder):  # the configuration of a model, and its classes, target and
         raise ValueError("its config.json is not one that save_model wrote")
     return config, facts
 
+# %% ../nbs/05_manager.ipynb #4569da44
 def _read(folder):
     skops_io, (config, facts) = import_module("skops.io"), _facts(folder)
     prep = skops_io.load(folder / "preprocess.skops", trusted=STORED_TYPES)
@@ -552,9 +553,17 @@ def _quiet_mlflow():
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that went away is asked for a quarter of a minute, not for four minutes
     return mlflow
 
+# %% ../nbs/05_manager.ipynb #d2e006ca
+def _made_experiment(client, artifacts):
+    from mlflow.exceptions import MlflowException
+    try: return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    except MlflowException:
+        if not (found := client.get_experiment_by_name(EXPERIMENT)): raise
+        return found.experiment_id
+
 def _experiment(client, artifacts):
     found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None: return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    if found is None: return _made_experiment(client, artifacts)
     if found.lifecycle_stage != "active": raise InputError(f"The MLflow experiment {EXPERIMENT!r} was deleted: restore it with `mlflow experiments restore -x {found.experiment_id}`.")
     return found.experiment_id
 
@@ -765,12 +774,14 @@ def _log_numbers(client, run_id, metrics, curve):
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(n, v, now, s) for n, v, s in [(n, v, 0) for n, v in metrics.items()] + _points(curve)])
 
+# %% ../nbs/05_manager.ipynb #6308c1e1
 def _began(pid):  # when a process started, in ticks since this machine did; "" where the system does not say
     try: return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError): return ""
 
 def _process(pid): return f"{socket.gethostname()}:{pid}:{_began(pid)}"
 
+# %% ../nbs/05_manager.ipynb #3e259afe
 def _start(client, experiment, config, dataset):
     r = client.create_run(experiment, run_name=f"{dataset.name} {config.backend} {config.plan}", tags={
         "mlp_bench.config": json.dumps(asdict(config)), "mlp_bench.dataset": dataset.name, "mlp_bench.fingerprint": dataset.fingerprint,

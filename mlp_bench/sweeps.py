@@ -111,6 +111,7 @@ def _key(config, dataset):  # None where its library is missing: no key of anyon
     try: return config.key(dataset)
     except ImportError: return None
 
+# %% ../nbs/05b_sweep.ipynb #99c32f9c
 def work(
     configs: list,  # a batch
     dataset: Dataset,  # the table
@@ -149,6 +150,7 @@ class Engine:
             if handed is not None: handed.append(i)
             yield i, batch
 
+# %% ../nbs/05b_sweep.ipynb #e485d62f
 def _numbered(i, job): return i, work(*job)  # one tuple, which Dask sends along with the task: what it keeps on a worker would die with that worker
 
 # %% ../nbs/05b_sweep.ipynb #4465e108
@@ -178,6 +180,7 @@ def _cluster(client):
             self._callbacks.clear()
     return Cluster(client=client)
 
+# %% ../nbs/05b_sweep.ipynb #271d79be
 def _connected(scheduler):
     from distributed import Client
     try:
@@ -187,6 +190,7 @@ def _connected(scheduler):
         return Client(scheduler, timeout=10)
     except (OSError, ValueError) as e: raise InputError(f"No Dask scheduler answers at {scheduler} ({_first_line(e)}): start one, or correct --scheduler.") from None
 
+# %% ../nbs/05b_sweep.ipynb #9fe245f2
 @contextmanager
 def dask(
     scheduler: str,  # its address, such as tcp://127.0.0.1:8786
@@ -216,6 +220,7 @@ def _alone(engine, configs, dataset):  # yields each configuration and what came
     else:
         for c in configs: yield from _alone(engine, [c], dataset)
 
+# %% ../nbs/05b_sweep.ipynb #3c55cdbc
 def answers(
     engine: Engine,  # who works
     todo: list,  # batches
@@ -246,27 +251,33 @@ class Sweep:
     def __repr__(self): return f"Sweep({self})"
     def __str__(self): return f"{len(self.trained)} trained, {len(self.found)} found in the store, {len(self.skipped)} skipped"
 
-    def table(
-        self,
-        metric: str = "roc_auc",  # what to sort by
-    ) -> pd.DataFrame:  # as from `runs`
-        "The sweep's runs, best first"
-        mine = runs()
-        mine = mine[mine.key.isin([*self.trained, *self.found])].drop_duplicates("key")
-        return mine.sort_values(metric, ascending=metric in LOWER, ignore_index=True)
+# %% ../nbs/05b_sweep.ipynb #e31ce246
+def _table(
+    self,
+    metric: str = "roc_auc",  # what to sort by
+) -> pd.DataFrame:  # as from `runs`
+    "The sweep's runs, best first"
+    mine = runs()
+    mine = mine[mine.key.isin([*self.trained, *self.found])].drop_duplicates("key")
+    return mine.sort_values(metric, ascending=metric in LOWER, ignore_index=True)
 
-    def best(
-        self,
-        top: int | None = None,  # how many; None for all
-        metric: str = "roc_auc",  # best in what
-    ) -> list:  # of `Run`
-        "The best runs, with their folds and predictions; of one whose files are damaged a warning says so"
-        kept = []
-        for run_id in self.table(metric).run_id:
-            if len(kept) == top: break
-            try: kept.append(replace(r := get_run(run_id), cached=r.key in self.found))
-            except InputError as e: warnings.warn(str(e))
-        return kept
+Sweep.table = _table
+
+# %% ../nbs/05b_sweep.ipynb #1df79013
+def _best(
+    self,
+    top: int | None = None,  # how many; None for all
+    metric: str = "roc_auc",  # best in what
+) -> list:  # of `Run`
+    "The best runs, with their folds and predictions; of one whose files are damaged a warning says so"
+    kept = []
+    for run_id in self.table(metric).run_id:
+        if len(kept) == top: break
+        try: kept.append(replace(r := get_run(run_id), cached=r.key in self.found))
+        except InputError as e: warnings.warn(str(e))
+    return kept
+
+Sweep.best = _best
 
 # %% ../nbs/05b_sweep.ipynb #73f2dca0
 def _sorted_out(configs, dataset):  # key → configuration, and those that cannot be trained
@@ -280,6 +291,7 @@ def _sorted_out(configs, dataset):  # key → configuration, and those that cann
         except InputError as e: skipped.append((c, str(e)))
     return wanted, skipped
 
+# %% ../nbs/05b_sweep.ipynb #cbdeb526
 def _keep(done, config, key, answer, tell=None):  # what a worker sent, in the store or among those skipped
     own = config.key(done.dataset)
     if isinstance(answer, str): done.skipped.append((config, answer))
@@ -314,6 +326,7 @@ def sweep(
     if todo: _measure_all(todo, done, local(jobs) if engine == "local" else dask(scheduler), progress or (lambda share, text: None))
     return done
 
+# %% ../nbs/05b_sweep.ipynb #7ef13648
 @contextmanager
 def _quiet():  # joblib has advice for those whose sweep is interrupted or whose worker dies
     with warnings.catch_warnings():

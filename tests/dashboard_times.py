@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import nbformat
-from browser import FLAGS, chromium_path, dashboard, free_port, served
+from browser import FLAGS, chromium_path, dashboard, served
 from playwright.sync_api import sync_playwright
+from servers import free_port
 
 sys.path.insert(0, str(Path(__file__).parent))
 from big_store import make
@@ -43,11 +44,10 @@ def clicks(page):
         return time.perf_counter() - start
     page.get_by_role("tab", name="Compare").click()
     boxes = page.locator(".runs input[type=checkbox]")
-    first = "[aria-label=Comparison] figcaption"
     taken = {"tick one run": timed(lambda: boxes.nth(0).check(), "() => document.querySelectorAll('[aria-label=Comparison] figure').length >= 3")}
     taken["tick a second"] = timed(lambda: boxes.nth(1).check(), "() => document.querySelector('.verdict')")
     taken["tick a third"] = timed(lambda: boxes.nth(2).check(), "() => document.querySelectorAll('.verdict').length == 2 || document.querySelector('.matrix thead').children.length == 4")
-    taken["sort by log loss"] = timed(lambda: page.locator("th button[data-name=log_loss]").click(), "() => document.querySelector('th[aria-sort] button')?.dataset.name == 'log_loss'")
+    taken["sort by log loss"] = timed(lambda: page.locator("th button[data-key=sort-log_loss]").click(), "() => document.querySelector('th[aria-sort] button')?.dataset.key == 'sort-log_loss'")
     taken["rank by accuracy"] = timed(lambda: page.get_by_label("Rank by").select_option("accuracy"), "() => document.querySelector('td b')?.parentElement.parentElement.dataset.label == 'Accuracy'")
     taken["filter"] = timed(lambda: page.get_by_label("Filter").fill("logistic"), "() => /runs of/.test(document.querySelector('.runs').parentElement.textContent)")
     taken["next page"] = timed(lambda: page.get_by_role("button", name="Next").click(), "() => /page 2/.test(document.querySelector('.pager').textContent)")

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pandas as pd
 import pytest
+from servers import free_port, mlflow_server, wait_for
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
@@ -27,20 +28,6 @@ QUICK = ["--plan", "cv:3", "--epochs", "5"]
 def command(*args, **kwargs):
     return subprocess.run([sys.executable, "-c", "from mlp_bench.cli import app; app()", *map(str, args)],
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, **kwargs)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_for(url, seconds=120):
-    end = time.time() + seconds
-    while time.time() < end:
-        try: return urlopen(url, timeout=5)
-        except OSError: time.sleep(0.5)
-    raise TimeoutError(url)
 
 
 def results(path="out.json"): return json.loads(Path(path).read_text())
@@ -141,11 +128,8 @@ def test_mlflow_serves_what_predict_predicts(store):
 
 
 def test_a_tracking_server_is_a_shared_cache(store, monkeypatch):
-    port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{store}/server.db",
-                               "--artifacts-destination", str(store / "files"), "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    server = mlflow_server(store, port := free_port())
     try:
-        wait_for(f"http://127.0.0.1:{port}/health")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         assert command("run", "--backend", "numpy", *QUICK).returncode == 0
         (store / "elsewhere").mkdir()

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from browser import free_port
-from test_faults import served
+from servers import free_port, mlflow_server
 
 from mlp_bench import manager
 from mlp_bench.data import load
@@ -50,7 +49,7 @@ def test_eight_processes_with_25_configurations_each_lose_and_double_none(store)
 
 @pytest.mark.slow
 def test_processes_of_one_machine_that_share_a_server_train_a_configuration_once(store, monkeypatch):
-    server = served(store, port := free_port())
+    server = mlflow_server(store, port := free_port())
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("XDG_CACHE_HOME", str(store / "caches"))

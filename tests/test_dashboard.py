@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser import FLAGS, chromium_path, dashboard, free_port, leaves_this_machine, served
+from browser import FLAGS, chromium_path, dashboard, leaves_this_machine, served
+from servers import free_port
 
 sync_api = pytest.importorskip("playwright.sync_api") if not os.environ.get("CI") else __import__("playwright.sync_api").sync_api
 expect = sync_api.expect
@@ -193,8 +194,8 @@ def test_runs_are_compared_starred_annotated_and_downloaded(visit):
     expect(page.locator(".verdict")).to_contain_text("ΔROC AUC")
     figures = page.locator("[aria-label=Comparison] .figures figure")
     expect(figures).to_have_count(5)
-    lines = page.evaluate("[...document.querySelectorAll('[aria-label=Comparison] figure')].map(f => [...f.querySelectorAll('path.line, circle.point')].length)")
-    assert min(lines) >= 2 and min(drawn(page, "[aria-label=Comparison]")) >= 10
+    lines = page.evaluate("[...document.querySelectorAll('[aria-label=Comparison] .figures figure')].map(f => [...f.querySelectorAll('path.line, circle.point')].length)")
+    assert min(lines) >= 2 and min(drawn(page, "[aria-label=Comparison] .figures")) >= 10
     assert figures.first.locator("figcaption").inner_text().startswith("Area under the ROC curve")
     assert "epochs" in page.locator("tr.differs").inner_text()
     shoot(page, "compare")

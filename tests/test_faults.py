@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -12,12 +11,12 @@ import time
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from servers import free_port, mlflow_server
 from typer.testing import CliRunner
 
 from mlp_bench import manager
@@ -206,22 +205,10 @@ def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatc
     assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1
 
 
-def served(store, port):
-    "An MLflow server that answers"
-    server = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{store}/server.db",
-                               "--artifacts-destination", str(store / "files"), "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while True:
-        try: return urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close() or server
-        except OSError: time.sleep(0.5)
-
-
 @pytest.mark.slow
 def test_a_server_that_goes_away_in_mid_run_is_one_sentence_and_no_result(store, monkeypatch):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    server, final_model = served(store, port), manager.final_model
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{(port := free_port())}")
+    server, final_model = mlflow_server(store, port), manager.final_model
     def gone(*args):
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
@@ -230,7 +217,7 @@ def test_a_server_that_goes_away_in_mid_run_is_one_sentence_and_no_result(store,
         with monkeypatch.context() as m:
             m.setattr(manager, "final_model", gone)
             said_in_one_sentence(CliRunner().invoke(app, COMMAND), str(port))
-        server = served(store, port)
+        server = mlflow_server(store, port)
         assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1 and run(SMALL).cached
     finally: os.killpg(server.pid, signal.SIGKILL)
 

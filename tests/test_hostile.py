@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, event, given, reject, settings
 from hypothesis import strategies as st
 
-from mlp_bench.data import InputError, load, read_table, safe_csv
+from mlp_bench.data import InputError, load, safe_csv
 from mlp_bench.manager import Config, evaluate
 
 pytestmark = pytest.mark.timeout(300)  # a hang is a failure

@@ -125,7 +125,7 @@ const button = (text, onclick, kind = "", props = {}) => h("button", { type: "bu
 const PAGE = 15
 class Runs {
   constructor(app) {
-    this.app = app; this.columns = []; this.rows = []; this.page = 0; this.metric = "roc_auc"; this.sort = null; this.open = null  // the note being written: { id, text }
+    this.app = app; this.columns = []; this.rows = []; this.page = 0; this.metric = "roc_auc"; this.sort = null; this.open = null  // the note being written: { id, text, was }
     const redo = () => { this.page = 0; this.draw() }
     this.search = h("input", { type: "search", id: unique(), placeholder: "words, such as keras 0.05", oninput: redo, autocomplete: "off" })
     this.data = h("select", { id: unique(), onchange: redo }); this.model = h("select", { id: unique(), onchange: redo }); this.by = h("select", { id: unique(), onchange: () => { this.metric = this.by.value; this.sort = null; redo(); app.compare() } })
@@ -186,7 +186,7 @@ class Runs {
     if (!this.rows.length) return put(this.body, h("div", { class: "empty" }, "No runs yet. Press Train: with NumPy and the heart data it takes a few seconds."))
     const columns = this.columns.filter(c => c.kind !== "hidden" && (!c.extra || c.name === this.metric)), head = c => {
       const on = sort.name === c.name, flip = () => { this.sort = { name: c.name, down: on ? !sort.down : c.rank ? !c.lower : false }; if (c.rank && c.name !== this.metric) { this.metric = c.name; this.by.value = c.name; this.app.compare() } this.page = 0; this.draw() }
-      return h("th", { scope: "col", class: c.kind, "aria-sort": on ? sort.down ? "descending" : "ascending" : null }, h("button", { type: "button", onclick: flip, "data-name": c.name, "data-key": `sort-${c.name}` }, c.title, h("span", { class: "arrow", "aria-hidden": "true" }, on ? sort.down ? "▼" : "▲" : "")))
+      return h("th", { scope: "col", class: c.kind, "aria-sort": on ? sort.down ? "descending" : "ascending" : null }, h("button", { type: "button", onclick: flip, "data-key": `sort-${c.name}` }, c.title, h("span", { class: "arrow", "aria-hidden": "true" }, on ? sort.down ? "▼" : "▲" : "")))
     }
     const page = this.seen.slice(this.page * PAGE, (this.page + 1) * PAGE)
     put(this.body, h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table of runs" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "tick" }, h("span", { class: "sr" }, "Choose")), h("th", { scope: "col", class: "tick" }, h("span", { class: "sr" }, "Star")),

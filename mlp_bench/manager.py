@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'NET_PARAMS', 'BACKENDS', 'BOOSTERS', 'PRESETS', 'FOLD_SEED', 'ALGORITHMS', 'LIBRARIES', 'SEEDED', 'LOWER',
-           'METRICS', 'TOGETHER', 'STORED_TYPES', 'EXPERIMENT', 'MIGRATE', 'Info', 'Data', 'Stored', 'KEY', 'PROCESS',
-           'FILES', 'HAS_KEY', 'HAS_TAG', 'LIKE_TAG', 'SERVE', 'STAR', 'NOTE', 'PURGE', 'Config', 'estimator', 'preset',
-           'parse_plan', 'short_plan', 'splits', 'check', 'folds_of', 'key', 'score', 'ece', 'fit_all', 'evaluate',
-           'summarise', 'Model', 'final_model', 'save_model', 'read_model', 'tracking_uri', 'connect', 'Run', 'find',
-           'mendable', 'Measured', 'measure', 'record', 'run', 'runs', 'get_run', 'load_model', 'mark',
-           'broken_runs_of', 'purgeable', 'footprint', 'purge']
+           'METRICS', 'TOGETHER', 'STORED_TYPES', 'LARGEST', 'EXPERIMENT', 'MIGRATE', 'Info', 'Data', 'Stored', 'KEY',
+           'PROCESS', 'FILES', 'HAS_KEY', 'HAS_TAG', 'LIKE_TAG', 'SERVE', 'STAR', 'NOTE', 'PURGE', 'Config',
+           'estimator', 'preset', 'parse_plan', 'short_plan', 'splits', 'check', 'folds_of', 'key', 'score', 'ece',
+           'fit_all', 'evaluate', 'summarise', 'Model', 'final_model', 'save_model', 'read_model', 'tracking_uri',
+           'connect', 'Run', 'find', 'mendable', 'Measured', 'measure', 'record', 'run', 'runs', 'get_run',
+           'load_model', 'mark', 'broken_runs_of', 'purgeable', 'footprint', 'purge']
 
 # %% ../nbs/05_manager.ipynb #1d16a227
 import hashlib
@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 import warnings
+import zipfile
 from collections import defaultdict, namedtuple
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -487,13 +488,22 @@ def _facts(folder):  # the configuration of a model, and its classes, target and
         raise ValueError("its config.json is not one that save_model wrote")
     return config, facts
 
+# %% ../nbs/05_manager.ipynb #f1207971
+LARGEST = {"schema.json": 2**24}  # bytes that a part of a skops file may unfold to; 2**30 for any other, and for all
+
+def _read_skops(path):
+    with zipfile.ZipFile(path) as archive: parts = archive.infolist()
+    if sum(p.file_size for p in parts) > 2**30 or any(p.file_size > LARGEST.get(p.filename, 2**30) for p in parts):
+        raise ValueError(f"{path.name} would unfold to more than any model needs")
+    return import_module("skops.io").load(path, trusted=STORED_TYPES)
+
 # %% ../nbs/05_manager.ipynb #4569da44
 def _read(folder):
-    skops_io, (config, facts) = import_module("skops.io"), _facts(folder)
-    prep = skops_io.load(folder / "preprocess.skops", trusted=STORED_TYPES)
+    config, facts = _facts(folder)
+    prep = _read_skops(folder / "preprocess.skops")
     if config.backend in NETWORKS: net = _network(config, folder / "weights.safetensors")
     elif config.backend in BOOSTERS: net = _read_booster(config, folder)
-    else: net = skops_io.load(folder / "estimator.skops", trusted=STORED_TYPES)
+    else: net = _read_skops(folder / "estimator.skops")
     return Model(config, prep=prep, net=net, **facts)
 
 def read_model(

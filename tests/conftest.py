@@ -1,4 +1,7 @@
 import os
+import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -29,8 +32,28 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    "A fresh run store in an empty working directory"
+def no_store(tmp_path, monkeypatch):
+    "An empty working directory, in which the first run makes a store"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    "The database of a store without runs: MLflow needs a second and more to make one, a copy takes none"
+    from mlp_bench.manager import connect
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        connect()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(no_store, made):
+    "A store without runs in an otherwise empty working directory"
+    shutil.copy(made, no_store)
+    with closing(sqlite3.connect(no_store / "mlflow.db")) as db, db:
+        db.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'mlp_bench'", [(no_store / "mlartifacts").as_uri()])
+    return no_store

@@ -90,7 +90,7 @@ def test_a_failed_run_leaves_no_result(store):
     assert [r.info.status for r in manager.purgeable(broken=True)] == ["FAILED"]
 
 
-def test_processes_that_start_together_on_an_empty_store_all_succeed(store):
+def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
     code = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
     together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(3)]
     errors = [p.communicate()[1].decode() for p in together]

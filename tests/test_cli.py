@@ -33,7 +33,7 @@ def command(*args, **kwargs):
 def results(path="out.json"): return json.loads(Path(path).read_text())
 
 
-def test_both_networks_from_one_command_then_from_the_cache(store):
+def test_both_networks_from_one_command_then_from_the_cache(no_store):
     done = command("run", *QUICK, "--json", "out.json")
     assert done.returncode == 0, done.stderr
     assert "NumPy" in done.stdout and "Keras" in done.stdout and "not for clinical use" in done.stdout
@@ -189,15 +189,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_gets_one_sentence_and_leaves_nothing(mistake, store):
+def test_a_mistake_gets_one_sentence_and_leaves_nothing(mistake, no_store):
     arguments, named = MISTAKES[mistake]
     args = arguments()
-    before = sorted(os.listdir(store))
+    before = sorted(os.listdir(no_store))
     done = CliRunner().invoke(app, ["run", *args])
     assert done.exit_code == 2, done.output
     assert named in done.stderr and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.output
     assert done.stdout == ""
-    assert sorted(os.listdir(store)) == before
+    assert sorted(os.listdir(no_store)) == before
 
 
 def test_a_server_that_does_not_answer_is_named_within_seconds(tmp_path):

@@ -129,10 +129,10 @@ def test_rank_counts_like_with_like(store):
     assert compare.rank(dataset="other").empty
 
 
-def test_rank_of_an_empty_store_is_an_empty_table(store):
+def test_rank_of_an_empty_store_is_an_empty_table(no_store):
     empty = compare.rank()
     assert empty.empty and {"rank", "run_id", "roc_auc", "key"} <= set(empty.columns)
-    assert not (store / "mlflow.db").exists()
+    assert not (no_store / "mlflow.db").exists()
 
 
 def test_rank_names_the_metrics_it_knows():

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import free_port, mlflow_server
+from servers import POSTGRES, free_port, mlflow_server, postgres
 
 from mlp_bench import manager
 from mlp_bench.data import load
@@ -33,11 +33,11 @@ def together(parts):
 
 
 @pytest.mark.slow
-def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(store):
+def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(no_store):
     told = together([(0, 1)] * 8)
     assert len({(run_id, auc, p) for (run_id, _, auc, p), in told}) == 1 and sorted(cached for (_, cached, _, _), in told) == [False] + [True] * 7
     assert len(manager.purgeable(all=True)) == len(runs()) == 1
-    assert not list(store.glob("mlflow.db.locks/*")) and not list(store.glob("*.new*"))
+    assert not list(no_store.glob("mlflow.db.locks/*")) and not list(no_store.glob("*.new*"))
 
 
 @pytest.mark.slow
@@ -48,15 +48,31 @@ def test_eight_processes_with_25_configurations_each_lose_and_double_none(store)
 
 
 @pytest.mark.slow
-def test_processes_of_one_machine_that_share_a_server_train_a_configuration_once(store, monkeypatch):
-    server = mlflow_server(store, port := free_port())
+def test_processes_of_one_machine_that_share_a_server_train_a_configuration_once(no_store, monkeypatch):
+    server = mlflow_server(no_store, port := free_port())
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(store / "caches"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(no_store / "caches"))
         told = together([(0, 3)] * 4)
         assert sorted(cached for part in told for _, cached, *_ in part) == [False] * 3 + [True] * 9
         assert len({run_id for part in told for run_id, *_ in part}) == len(manager.purgeable(all=True)) == 3
     finally: os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not POSTGRES, reason="needs Debian's package postgresql")
+def test_eight_processes_on_a_server_with_postgresql_lose_and_double_no_run(no_store, monkeypatch):
+    with postgres() as address:
+        server = mlflow_server(no_store, port := free_port(), address)
+        try:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+            monkeypatch.setenv("XDG_CACHE_HOME", str(no_store / "caches"))
+            told = [run for part in together([(2 * i, 3) for i in range(8)]) for run in part]  # neighbours share one of their three
+            assert len({run_id for run_id, *_ in told}) == len(runs()) == len(manager.purgeable(all=True)) == 17
+            assert sorted(cached for _, cached, *_ in told) == [False] * 17 + [True] * 7
+            purge(all=True)
+            assert len(runs()) == 0
+        finally: os.killpg(server.pid, signal.SIGKILL)
 
 
 def test_who_waits_says_so_and_a_killed_holder_keeps_nobody_waiting(store):
@@ -86,13 +102,13 @@ def test_a_failure_leaves_the_configuration_to_the_next(store, monkeypatch):
     assert not run(SMALL, progress=lambda share, text: said.append(text)).cached and not any("waiting" in text for text in said)
 
 
-def test_a_store_that_is_made_twice_in_one_process_is_made_whole_twice(store):
+def test_a_store_that_is_made_twice_in_one_process_is_made_whole_twice(no_store):
     for _ in range(2):
         client, experiment = manager.connect()
-        assert client.get_experiment(experiment).artifact_location == (store / "mlartifacts").as_uri()
+        assert client.get_experiment(experiment).artifact_location == (no_store / "mlartifacts").as_uri()
         assert {e.name: e.artifact_location for e in client.search_experiments()}.keys() == {"mlp_bench", "Default"}
-        (store / "mlflow.db").unlink()
-    assert not list(store.glob("*.new*"))
+        (no_store / "mlflow.db").unlink()
+    assert not list(no_store.glob("*.new*"))
 
 
 def test_purging_leaves_the_bin_of_others_alone(store):

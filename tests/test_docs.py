@@ -98,7 +98,7 @@ def steps(guide):
 
 
 @pytest.mark.parametrize("guide", [name for name in GUIDES if list(steps(name))])
-def test_guide_runs_as_it_is_written(guide, store):
+def test_guide_runs_as_it_is_written(guide, no_store):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # blocks call mlp_bench itself
     for language, code in steps(guide):
         Path(f"step.{language}").write_text(code, encoding="utf-8")

@@ -33,9 +33,9 @@ KILLER = Path(__file__).with_name("killer.py")
 
 @pytest.mark.parametrize("what, points", [("run", 3), ("create", 2), pytest.param("run", 0, marks=pytest.mark.slow), pytest.param("create", 0, marks=pytest.mark.slow)])
 @pytest.mark.timeout(7200)
-def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, store):
-    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(store.parent)}
-    done = subprocess.run([sys.executable, str(KILLER), str(store), what, str(points)], capture_output=True, text=True, env=quiet)
+def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, no_store):
+    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(no_store.parent)}
+    done = subprocess.run([sys.executable, str(KILLER), str(no_store), what, str(points)], capture_output=True, text=True, env=quiet)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert len(told) >= (points or 25) and [ended for _, ended, _ in told] == [-signal.SIGKILL] * len(told)

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -148,6 +149,25 @@ def zipped(files):
     return box.getvalue()
 
 
+def bomb(raw, replaced, size):
+    "An honest skops file, one part of it replaced by zeros or brackets that take a thousandth of their size in the archive"
+    box = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(raw)) as old, zipfile.ZipFile(box, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
+        name = next(n for n in old.namelist() if n.endswith(replaced))
+        for n in old.namelist():
+            if n != name: new.writestr(n, old.read(n))
+        with new.open(name, "w", force_zip64=True) as part:
+            for _ in range(size // 2**20): part.write((b"[" if replaced == "schema.json" else b"\0") * 2**20)
+    return box.getvalue()
+
+
+def with_absurd_shapes(raw):
+    "An honest skops file, each array within it replaced by one that says it has 2**60 numbers"
+    box = io.BytesIO()
+    np.lib.format.write_array_header_1_0(box, {"descr": "<f8", "fortran_order": False, "shape": (2**60,)})
+    with zipfile.ZipFile(io.BytesIO(raw)) as z: return zipped({n: box.getvalue() if n.endswith(".npy") else z.read(n) for n in z.namelist()})
+
+
 def with_pickled_arrays(raw, marker):
     "An honest skops file, each array within it replaced by one that needs unpickling"
     box = io.BytesIO()
@@ -166,6 +186,8 @@ SKOPS = {
     "reduce by hand": lambda m, raw: reduced(m),
     "pickled arrays": lambda m, raw: with_pickled_arrays(raw, m),
     "a pickle": lambda m, raw: pickle.dumps(Payload(m)),
+    "a schema that unfolds to many times what any has": lambda m, raw: bomb(raw, "schema.json", 2**25),
+    "arrays of absurd shapes": lambda m, raw: with_absurd_shapes(raw),
     "a zip without a schema": lambda m, raw: zipped({"../../fired": "x", "/etc/fired": "x"}),
     "cut short": lambda m, raw: raw[:len(raw) // 2],
     "empty": lambda m, raw: b"",
@@ -178,6 +200,14 @@ def test_a_poisoned_skops_file_runs_nothing(case, file, sklearn_folder, fired):
     path = sklearn_folder / file
     path.write_bytes(SKOPS[case](fired, path.read_bytes()))
     assert not isinstance(refused(sklearn_folder), (AssertionError, SystemExit))
+
+
+def test_an_archive_is_measured_before_it_is_unfolded(folder):
+    path = folder / "preprocess.skops"
+    path.write_bytes(bomb(path.read_bytes(), ".npy", 2**30))
+    tracemalloc.start()
+    try: assert "unfold" in str(refused(folder)) and tracemalloc.get_traced_memory()[1] < 50e6
+    finally: tracemalloc.stop()
 
 
 def lengthy(n): return struct.pack("<Q", n)

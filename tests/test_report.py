@@ -54,7 +54,7 @@ def test_only_the_heart_data_bring_the_restored_table():
     assert ("heart-restored", "groups") in judgements("heart", "cv:10x1")
 
 
-def test_a_mistake_is_named_before_anything_is_trained(store):
+def test_a_mistake_is_named_before_anything_is_trained(no_store):
     with pytest.raises(InputError, match="preset"): report("heart", "best")
     command = [sys.executable, "-c", "from mlp_bench.cli import app; app()", "report"]
     for wrong in (["--backend", "torch"], ["--out", "nowhere/report.html"], ["none.csv", "--target", "y"]):

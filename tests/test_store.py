@@ -100,16 +100,16 @@ print('mlflow' in sys.modules)"""
     assert fresh("runs(); print('mlflow' in sys.modules)") == fresh(look) == "False"
 
 
-def test_no_store_yet_is_no_run_and_makes_no_file(store):
-    assert fresh("print(len(runs()), 'mlflow' in sys.modules)") == "0 False" and not list(store.iterdir())
+def test_no_store_yet_is_no_run_and_makes_no_file(no_store):
+    assert fresh("print(len(runs()), 'mlflow' in sys.modules)") == "0 False" and not list(no_store.iterdir())
     assert {"star", "note", "roc_auc"} <= set(runs())
     for f in (get_run, load_model, mark, lambda i: footprint([i])):
         with pytest.raises(InputError, match="no runs yet"): f("0" * 32)
 
 
 @pytest.mark.parametrize("state", ["empty file", "no experiment", "half made"])
-def test_a_store_that_is_only_just_being_made_is_left_to_mlflow(state, store):
-    if state == "empty file": (store / "mlflow.db").touch()
+def test_a_store_that_is_only_just_being_made_is_left_to_mlflow(state, no_store):
+    if state == "empty file": (no_store / "mlflow.db").touch()
     else:
         manager.connect()
         with closing(sqlite3.connect("mlflow.db")) as con:
@@ -120,8 +120,8 @@ def test_a_store_that_is_only_just_being_made_is_left_to_mlflow(state, store):
         with patch.object(manager, "connect", side_effect=InputError("asked MLflow")), pytest.raises(InputError, match="asked MLflow"): runs()
 
 
-def test_a_file_that_is_no_database_is_one_sentence(store):
-    (store / "mlflow.db").write_bytes(b"nothing that SQLite knows" * 100)
+def test_a_file_that_is_no_database_is_one_sentence(no_store):
+    (no_store / "mlflow.db").write_bytes(b"nothing that SQLite knows" * 100)
     with pytest.raises(InputError, match="cannot be opened"): runs()
 
 
@@ -140,8 +140,8 @@ def test_a_store_that_is_being_written_is_read_as_it_was_before(three):
         writer.execute("ROLLBACK")
 
 
-def test_a_folder_with_blanks_and_accents_is_read_directly(store, monkeypatch):
-    place = store / "mes données"
+def test_a_folder_with_blanks_and_accents_is_read_directly(no_store, monkeypatch):
+    place = no_store / "mes données"
     place.mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
     made = run(SMALL)
@@ -149,10 +149,10 @@ def test_a_folder_with_blanks_and_accents_is_read_directly(store, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["deleted", "deleted with its files", pytest.param("made anew by another process", marks=pytest.mark.slow)])
-def test_a_store_that_was_deleted_is_begun_again_in_the_same_process(how, store):
+def test_a_store_that_was_deleted_is_begun_again_in_the_same_process(how, no_store):
     first = run(SMALL)
-    (store / "mlflow.db").unlink()
-    if "files" in how: manager.shutil.rmtree(store / "mlartifacts")
+    (no_store / "mlflow.db").unlink()
+    if "files" in how: manager.shutil.rmtree(no_store / "mlartifacts")
     if "another" in how: fresh("run(Config(plan='cv:2', backend='logistic'))")
     else: assert runs().empty
     again = run(SMALL)
@@ -200,8 +200,8 @@ def test_files_that_are_elsewhere_weigh_nothing(three):
     assert (told["files"], told["bytes"], len(told["models"])) == (0, 0, 1)
 
 
-def test_a_big_store_is_like_a_grown_one(store, monkeypatch):
-    assert make(store / "mlflow.db", 12) == store / "mlflow.db"
+def test_a_big_store_is_like_a_grown_one(no_store, monkeypatch):
+    assert make(no_store / "mlflow.db", 12) == no_store / "mlflow.db"
     table = runs()
     assert len(table) == table.run_id.nunique() == table.key.nunique() == 12
     pd.testing.assert_frame_equal(table, through_mlflow(runs))
@@ -214,9 +214,9 @@ def test_a_big_store_is_like_a_grown_one(store, monkeypatch):
 
 
 @pytest.mark.parametrize("points", [4, pytest.param(0, marks=pytest.mark.slow)])
-def test_a_purge_that_is_killed_at_any_point_is_finished_by_the_next(points, store):
-    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(store.parent)}
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("killer.py")), str(store), "purge", str(points)], capture_output=True, text=True, env=quiet)
+def test_a_purge_that_is_killed_at_any_point_is_finished_by_the_next(points, no_store):
+    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(no_store.parent)}
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("killer.py")), str(no_store), "purge", str(points)], capture_output=True, text=True, env=quiet)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert len(told) >= (points or 10) and [ended for _, ended, _ in told] == [-signal.SIGKILL] * len(told)

@@ -214,9 +214,9 @@ def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error
 @pytest.mark.parametrize("wrong, named", [(["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "--learning-rate"), (["--hidden-layer-sizes", "16-a"], "hyphens"),
                                           (["--early-stopping", "perhaps"], "true"), (["--engine", "ray"], "dask"), (["--engine", "dask"], "--scheduler"), (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
                                           (["--seed", ",".join(map(str, range(400))), "--patience", ",".join(map(str, range(1, 400)))], "--random")])
-def test_a_mistake_is_one_sentence_before_anything_is_trained(wrong, named, store):
+def test_a_mistake_is_one_sentence_before_anything_is_trained(wrong, named, no_store):
     done = CliRunner().invoke(app, ["sweep", *wrong])
-    assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0 and not list(store.iterdir())
+    assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0 and not list(no_store.iterdir())
 
 
 # A real cluster
@@ -271,7 +271,7 @@ def test_a_configuration_that_kills_workers_of_a_cluster_is_skipped_and_no_other
     complete(configs[:FATAL])
 
 
-def test_a_scheduler_that_is_not_there_is_one_sentence(store, monkeypatch):
+def test_a_scheduler_that_is_not_there_is_one_sentence(no_store, monkeypatch):
     code = "from mlp_bench.cli import app; app()"  # in a process of its own, since Dask would complain at its end
     done = subprocess.run([sys.executable, "-c", code, "sweep", "--engine", "dask", "--scheduler", f"tcp://127.0.0.1:{free_port()}"], capture_output=True, text=True)
     assert done.returncode == 2 and "No Dask scheduler answers" in done.stderr and done.stderr.strip().count("\n") == 0
@@ -282,5 +282,5 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(store, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_scheduler_without_workers_is_one_sentence(store):
+def test_a_scheduler_without_workers_is_one_sentence(no_store):
     with cluster(0) as (address, _), pytest.raises(InputError, match="no workers"): sweep([SMALL], "dask", scheduler=address)

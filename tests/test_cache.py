@@ -35,11 +35,16 @@ def test_the_same_configuration_is_trained_once(store, trainings):
     assert again.metrics == first.metrics and again.oof.equals(first.oof) and again.folds.equals(first.folds)
 
 
-def test_changing_any_field_trains_anew(store, trainings):
+@pytest.mark.parametrize("names", [["batch_size", "positive", "rng"], pytest.param(list(CHANGED), marks=pytest.mark.slow)], ids=["three fields", "every field"])
+def test_changing_any_field_trains_anew(names, store, trainings):
     run(SMALL)
-    for name, value in CHANGED.items():
-        assert not run(replace(SMALL, **{name: value})).cached, name
-    assert len(trainings) == 1 + len(CHANGED)
+    for name in names: assert not run(replace(SMALL, **{name: CHANGED[name]})).cached, name
+    assert len(trainings) == 1 + len(names)
+
+
+def test_changing_any_field_changes_the_key():
+    changed = [SMALL, *(replace(SMALL, **{name: value}) for name, value in CHANGED.items())]
+    assert len({c.key(load("heart", positive=c.positive)) for c in changed}) == len(changed)
 
 
 def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings):

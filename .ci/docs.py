@@ -2,11 +2,13 @@
 
 --readme writes README.md from nbs/index.ipynb and stops there; --check says whether the README on disk is that one.
 The site goes through nbdev's own processing (it runs imports, exports and show_doc, nothing else) and is rendered by
-Quarto where it is installed, else by smalldocs. Nothing is downloaded. nbdev_readme, nbdev_docs and nbdev_proc_nbs are
+Quarto where it is installed, else by smalldocs. Nothing is downloaded, and no page asks another host for a part of it:
+formulas become MathML (latex2mathml), letters are set in the fonts of the reader's system. nbdev_readme, nbdev_docs and nbdev_proc_nbs are
 not used: they install Quarto and write a second nbs/_quarto.yml.
 """
 import argparse
 import ast
+import html
 import json
 import os
 import posixpath
@@ -20,12 +22,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+from latex2mathml.converter import convert
+
 ROOT = Path(__file__).resolve().parents[1]
 PROC = ROOT / "_proc"
 NOTE = "<!-- Made from nbs/index.ipynb by `python .ci/docs.py --readme`; edit the notebook. -->\n"
 QUIET = " 2>/dev/null | cat"  # keeps the progress bar out of a stored output, and out of the page
+EMPTY = "*Call self as a function.*"  # what show_doc says of a function without a docstring
 NUMBER = re.compile(r"^\d+[a-z]*_")
 OWN = ("workbench.", "bench.", "cli.")  # their names are everyday words, such as `predict`: links from other chapters would mislead
+FORMULA = re.compile(r'<span class="math (inline|display)">\\[(\[](.+?)\\[)\]]</span>', re.S)
+TYPESETTER = re.compile(r"<(?:link|script)\b[^>]*//[^>]*/(?:katex|mathjax|polyfill)[^>]*>(?:</script>)?")  # of smalldocs, and of Quarto
+FONTS = re.compile(r"@import url\([\"']?(?:https?:)?//[^)]*\);")
+LONG_NAME = re.compile(r"(?<=<code>)[\w.:]{30,}(?=</code>)")
+OUTPUT = re.compile(r'(<div class="cell-output[^"]*)"[^>]*>\s*<pre[^>]*><code[^>]*>([^<]*)')  # what a cell printed; a table of ours has a rule
 LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#|/)([^)\s\"]+)")
 
 
@@ -148,16 +158,24 @@ def finish(path):
         if cell["cell_type"] == "markdown": cell["source"] = site_links("".join(cell["source"]), page.stem)
         for output in cell.get("outputs", []):
             if text := output.get("data", {}).get("text/markdown"):
-                output["data"]["text/markdown"] = site_links("".join(text), page.stem)
+                output["data"]["text/markdown"] = site_links(said("".join(text)), page.stem)
     path.unlink()
     page.write_text(json.dumps(nb), encoding="utf-8")
+
+
+def said(text):
+    "What show_doc writes of a function, with the remark or the value of one that has no docstring in place of an empty phrase"
+    found = re.search(r"mlp_bench/(\w+)\.py.*?^#+ (\w+)$", text, re.M | re.S)
+    if not found or EMPTY not in text: return text
+    line = dict(public(f"mlp_bench.{found[1]}")).get(found[2], "").replace("\\|", "|")
+    return text.replace(EMPTY, line)
 
 
 def site_links(text, page):
     "Links to our own site become relative, chapters lose their number, files above nbs/ come along"
     text = LINK.sub(site_link, text.replace(site_url(), ""))
     text = re.sub(r"\[(`[^`]+`)\]\((\w+\.html)#(\w+)\)", lambda match: place(match, page), text)
-    return re.sub(r"^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
+    return re.sub(r"^#+ .*?$|^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
 
 
 def place(match, page):
@@ -187,21 +205,54 @@ def site_link(match):
 
 
 def api_page():
-    "Every public name, with its first line and a link to the chapter that makes it"
+    "Every public name, with its first line and a link to the chapter that makes it: the package's own names, then the modules as in the book"
+    from mlp_bench import _HOMES
     from mlp_bench._modidx import d
-    parts = ["---\ntitle: API reference\ndescription: Every public name, and the chapter that builds it.\n---\n"]
-    for module, names in d["syms"].items():
-        rows = [f"| [`{name}`]({link}) | {line} |" for name, line in public(module) if (link := names.get(f"{module}.{name}", [""])[0])]
-        if rows: parts.append(f"## {module}\n\n| Name | What it is |\n|---|---|\n" + "\n".join(rows) + "\n")
+    book = [NUMBER.sub("", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]
+    rows = {module: list(api_rows(module, names)) for module, names in d["syms"].items() if names}
+    own = [row for module in rows for row in rows[module] if f"mlp_bench.{_HOMES.get(row[0])}" == module]
+    own.append(("compare", "compare.html", "The module of this name, which can be called: train, compare and show in one notebook cell"))
+    parts = ["---\ntitle: API reference\ndescription: Every public name, and the chapter that builds it.\n---\n",
+             "What one needs first can be had from the package itself, as in `from mlp_bench import load`. Everything else has its module, in the order of the book.\n",
+             api_table("mlp_bench", sorted(own, key=lambda row: row[0].lower()))]
+    for module in sorted(rows, key=lambda module: book.index(rows[module][0][1].partition(".")[0])): parts.append(api_table(module, rows[module]))
     return "\n".join(parts)
 
 
+def api_rows(module, names):
+    "(name, link, what it is); a constant has no heading of its own, so its link leads to the chapter"
+    page = next(iter(names.values()))[0].partition("#")[0]
+    for name, line in dict(public(module)).items(): yield name, names.get(f"{module}.{name}", [page])[0], line
+
+
+def api_table(module, rows):
+    "The table of a module"
+    lines = [f"| [`{name}`]({link}) | {line} |" for name, link, line in rows]
+    return f"## {module}\n\n| Name | What it is |\n|---|---|\n" + "\n".join(lines) + "\n"
+
+
 def public(module):
-    "(name, first docstring line) of a module's public functions and classes, without importing it"
+    "(name, what it is) of a module's public functions, classes and constants, without importing it"
     code = (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
     for node in ast.parse(code).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            yield node.name, (ast.get_docstring(node) or one_line(node, code)).split("\n")[0].replace("|", "\\|")
+        found = [(node.name, (ast.get_docstring(node) or one_line(node, code)).split("\n")[0])] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else constants(node, code)
+        yield from ((name, line.replace("|", "\\|")) for name, line in found if not name.startswith("_"))
+
+
+def constants(node, code):
+    "(name, what it is) of each constant that a statement sets: the beginning of its value, and the remark beside it"
+    _, _, remark = code.splitlines()[node.lineno - 1].partition("  # ")
+    for target in node.targets if isinstance(node, ast.Assign) else []:
+        several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+        for name, value in zip(target.elts, node.value.elts) if several else [(target, node.value)]:
+            if isinstance(name, ast.Name): yield name.id, f"`{beginning(value)}`" + f" – {remark}" * bool(remark)
+
+
+def beginning(value, width=60):
+    "An expression in a few words: of a dictionary its keys, of anything long the beginning"
+    if isinstance(value, ast.Dict) and all(value.keys): text = "{" + ", ".join(f"{ast.unparse(key)}: …" for key in value.keys) + "}"
+    else: text = ast.unparse(value)
+    return (text if len(text) <= width else text[:width].rsplit(" ", 1)[0] + " …").replace("`", "'")
 
 
 def one_line(node, code):
@@ -219,6 +270,35 @@ def render():
     command = [quarto, "render", "."] if quarto else [sys.executable, "-m", "smalldocs.cli", "render", "--strict", "--quiet", "."]
     if subprocess.run(command, cwd=PROC).returncode:
         raise DocsError(f"{'Quarto' if quarto else 'smalldocs'} could not build the site; see above.")
+
+
+def finish_site(site):
+    "Let no page ask another host for a part of it, give each a description, and let a long name break rather than push a table apart"
+    for path in site.rglob("*.css"): path.write_text(FONTS.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in site.rglob("*.html"):
+        text = described(path.read_text(encoding="utf-8"))
+        text = OUTPUT.sub(lambda found: found[0] if "─" in found[2] else found[1] + " prose" + found[0][len(found[1]):], text)
+        text = LONG_NAME.sub(lambda name: re.sub(r"(?<=\w)(?=_)|(?<=::)", "<wbr>", name[0]), text)
+        path.write_text(TYPESETTER.sub("", FORMULA.sub(mathml, text)), encoding="utf-8")
+
+
+def mathml(match):
+    "A formula as MathML, which browsers set by themselves; a sign is set closer than a difference, a function's name not as close"
+    tex = re.sub(r"\\(log|tanh) (?=[\w\\])", r"\\\1\\,", html.unescape(match[2]).replace(r"\_", "_"))
+    tex = re.sub(r"(?<=[\w)}]) ?(?=\\log\b)", r"\\,", tex)
+    made = convert(tex, display="block" if match[1] == "display" else "inline")
+    made = re.sub(r"(<mo[^>]*>(?:&#x00028;|&#x0002C;|&#x0003D;|&#x02264;|&#x02190;)</mo>)<mo>(?=&#x02212;)", r'\1<mo form="prefix">', made)
+    made = re.sub(r"<mo>(&#x02202;|&#x0221E;)</mo>", r"<mi>\1</mi>", made).replace("<mo>&#x0002F;</mo>", '<mo lspace="0" rspace="0">/</mo>')
+    return f'<span class="math {match[1]}{" long" * (len(tex) > 25)}">{made}</span>'
+
+
+def described(text):
+    "A page with a description for search engines and previews: its own, else its first sentence"
+    if '<meta name="description"' in text: return text
+    first = re.search(r"<main\b.*?<p>(.+?)</p>", text, re.S)
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", "", first[1])).split()) if first else ""
+    sentence = re.match(r".{50,}?[.?](?= |$)|.+", words)
+    return text.replace("<title>", f'<meta name="description" content="{html.escape(sentence[0])}"><title>', 1) if sentence else text
 
 
 def publish(out):
@@ -270,6 +350,7 @@ def main():
     if args.readme: return
     process()
     render()
+    finish_site(PROC / "_docs")
     check_links(PROC / "_docs")
     publish(args.out.resolve())
 

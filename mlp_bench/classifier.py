@@ -190,7 +190,7 @@ class NumpyMLPClassifier(BinaryMLP):
         return [logits(X, W, b, f) for W, b in self.members_]
 
 # %% ../nbs/03b_classifier.ipynb #0ba4afd5
-WORTHWHILE = 2e9  # rows × epochs × kernel weights that take about half a second, as long as a process needs to start
+WORTHWHILE = 2e9  # rows × epochs × kernel weights: about half a second of work. Below it another process cannot pay; from where on it does depends on the machine
 
 def fit_fleet(
     estimators,     # `NumpyMLPClassifier`s

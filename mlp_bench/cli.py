@@ -199,7 +199,7 @@ def _opt(help, kind=str, default=None):
 
 @app.command()
 def run(
-    data: Annotated[str, typer.Argument(help="heart (bundled), kaggle:owner/slug (downloads), or a CSV or Parquet file.")] = "heart",
+    data: Annotated[str, typer.Argument(help="heart or heart-restored (bundled), kaggle:owner/slug (downloads), or a CSV or Parquet file.")] = "heart",
     target: _opt("Column to predict; known for heart.") = None,
     positive: _opt("Label that counts as positive; else the second in sorted order.") = None,
     backend: Annotated[str, typer.Option(help="numpy, keras or both; or a baseline: majority, logistic, sklearn_mlp, hist_gb; and xgboost, lightgbm, catboost if installed.")] = "both",

@@ -642,7 +642,7 @@ def _display(configs, progress):
 
 # %% ../nbs/06_compare.ipynb #42b43143
 def compare(
-    source: str = "heart",  # `heart`, `kaggle:owner/slug`, or the path of a CSV or Parquet file
+    source: str = "heart",  # `heart`, `heart-restored`, `kaggle:owner/slug`, or the path of a CSV or Parquet file
     target: str | None = None,  # the column to predict
     positive: str | None = None,  # the label that counts as positive
     plan: str = "cv:10x1",  # see `parse_plan`

@@ -53,7 +53,7 @@ def train_all(
     tell,  # see `teller`
     force: bool = False,  # train even what the store has
 ):
-    "Train one after another, and tell what happens: `begun`, `share`, `point`, `done`, `failed`"
+    "Train one after another, and tell what happens: `begun`, `share`, `point`, `done`, `failed`, `finished`"
     for i, config in enumerate(configs):
         tell(i=i, begun=config.backend)
         every = thinning(config)

@@ -60,7 +60,7 @@ def _plain(value): return value.item() if hasattr(value, "item") else value  # a
 @dataclass(frozen=True)
 class Config:
     "One model, on one table, judged by one plan"
-    data: str = "heart"  # `heart`, `kaggle:owner/slug`, or the path of a CSV or Parquet file
+    data: str = "heart"  # `heart`, `heart-restored`, `kaggle:owner/slug`, or the path of a CSV or Parquet file
     target: str | None = None  # the column to predict; known for `heart`
     positive: str | None = None  # the label that counts as positive; default: the second in sorted order
     recipe: str = "standard"  # preprocessing: `standard`, `robust` or `seed`

@@ -27,6 +27,7 @@ import zipfile
 from collections import defaultdict, namedtuple
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from http.client import HTTPException
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -195,10 +196,21 @@ def splits(
     "Which rows train and which rows test"
     plan = parse_plan(plan)
     if plan == "holdout": parts = _holdout(dataset)
+    elif len(dataset.y) * np.prod([float(n) for n in re.findall(r"\d+", plan.partition("@")[0])]) > 3e8: raise InputError(f"Plan {plan} is too much for {len(dataset.y):,} rows (rows × folds × repeats may be 300 million): choose fewer folds or repeats.")
     else: parts = _groups(dataset) if plan == "groups" else _kfold(dataset, *map(int, re.findall(r"\d+", plan)))
     if any(len(set(dataset.y[train])) < 2 for train, _ in parts):
         raise InputError(f"Plan {plan} leaves training rows of one class only on {dataset.name!r}: choose another plan, or add rows.")
     return parts
+
+# %% ../nbs/05_manager.ipynb #a5ab5728
+def _weights(config, n_features=1):  # of all networks of an ensemble
+    sizes = layer_sizes(config.hidden_layer_sizes, n_features)
+    return config.ensemble * sum(m * n for m, n in zip(sizes, sizes[1:]))
+
+def _not_absurd(config):
+    for name in ("epochs", "batch_size", "patience", "ensemble"):
+        if getattr(config, name) > 2**31: raise InputError(f"{name} must be at most {2**31:,}, got {getattr(config, name):,}.")
+    if _weights(config) > 2e8: raise InputError(f"hidden_layer_sizes {config.hidden_layer_sizes} and ensemble {config.ensemble} make {_weights(config):,} weights: 200 million are the most.")
 
 # %% ../nbs/05_manager.ipynb #1ec92092
 def check(
@@ -213,6 +225,7 @@ def check(
     if config.backend in BOOSTERS: model = estimator(replace(config, backend="hist_gb"))  # reads the seed alone too, and checks it
     try: model._validate_params()
     except ValueError as e: raise InputError(f"{e}") from None
+    _not_absurd(config)
 
 # %% ../nbs/05_manager.ipynb #38126148
 def _room_to_validate(config, y):
@@ -238,7 +251,11 @@ SEEDED = ("numpy", "keras", "sklearn_mlp", "hist_gb", *BOOSTERS)
 
 def _settings(config):
     names = NET_PARAMS if config.backend in NETWORKS else []
-    return {n: getattr(config, n) for n in [*names, *(["seed"] if config.backend in SEEDED else [])]}
+    read = {n: getattr(config, n) for n in [*names, *(["seed"] if config.backend in SEEDED else [])]}
+    idle = [] if config.early_stopping else ["patience", "validation_fraction"]
+    idle += [] if config.dropout else ["rng"]
+    read |= {n: getattr(Config, n) for n in idle if n in read}  # nothing reads them, so they count as left alone
+    return {n: v + 0.0 if isinstance(v, float) else v for n, v in read.items()}  # −0.0 is 0.0
 
 # %% ../nbs/05_manager.ipynb #71bd7b3c
 def key(
@@ -527,6 +544,7 @@ def tracking_uri() -> str:  # absolute
     path = Path(unquote(given.removeprefix("sqlite:///")) if given else "mlflow.db").absolute()
     if not given and not path.exists() and any(Path("mlruns").glob("*/meta.yaml")):
         raise InputError(f"The folder ./mlruns holds an old MLflow file store. {MIGRATE}")
+    if os.path.lexists(path) and not (path.is_file() or path.is_dir()): raise InputError(f"The run store {path} is a device, a pipe or a link to nothing: name a file, or set MLFLOW_TRACKING_URI.")
     return f"sqlite:///{quote(str(path))}"
 
 # %% ../nbs/05_manager.ipynb #4faf1d65
@@ -534,7 +552,7 @@ def _reachable(uri):
     if not uri.startswith(("http://", "https://")): return
     try: urlopen(uri.rstrip("/") + "/health", timeout=5).close()
     except HTTPError: pass  # it answered
-    except (OSError, ValueError) as e: raise InputError(f"No MLflow server answers at {uri} ({getattr(e, 'reason', e)}): start it, or change MLFLOW_TRACKING_URI.") from None
+    except (OSError, ValueError, HTTPException) as e: raise InputError(f"No MLflow server answers at {uri} ({getattr(e, 'reason', e)}): start it, or change MLFLOW_TRACKING_URI.") from None
 
 def _sqlite_path(uri): return Path(unquote(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else None
 
@@ -548,8 +566,10 @@ def _writable(db):
 
 @contextmanager
 def _creation_lock(db):
-    from filelock import FileLock
-    with FileLock(f"{db}.lock"): yield
+    from filelock import FileLock, Timeout
+    try:
+        with FileLock(f"{db}.lock", timeout=120): yield
+    except Timeout: raise InputError(f"Another process has been opening the run store {db} for two minutes: end it, or set MLFLOW_TRACKING_URI.") from None
 
 # %% ../nbs/05_manager.ipynb #a04e2898
 def _quiet_mlflow():
@@ -561,6 +581,7 @@ def _quiet_mlflow():
     for name in ("mlflow", "alembic"): logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback for what it raises, too
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that went away is asked for a quarter of a minute, not for four minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # and one that accepts and says nothing is waited for, each time, for seconds, not for two minutes
     return mlflow
 
 # %% ../nbs/05_manager.ipynb #d2e006ca
@@ -605,6 +626,27 @@ def _create_store(mlflow, db):
         os.replace(new, db)
     finally: _remove_database(new)
 
+# %% ../nbs/05_manager.ipynb #e7a4b59a
+def _local(address):  # the folder behind a `file:` address, or None
+    parts = urlparse(address or "")
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" and not parts.netloc else None
+
+def _elsewhere(con, db):  # the address of the files before the store was moved or copied, or None
+    (old,), here = con.execute("SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]).fetchone() or [None], db.parent / "mlartifacts"
+    folder = _local(old)
+    moved = folder and folder.name == here.name and here.is_dir() and not (folder.exists() and folder.samefile(here))
+    return old if moved else None
+
+# %% ../nbs/05_manager.ipynb #cae4f928
+def _bring_along(db):
+    "Let the addresses of a store that was moved or copied follow it"
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(db, timeout=30)) as con, con:  # what cannot be read is said by MLflow
+        if not (old := _elsewhere(con, db)): return
+        new = (db.parent / "mlartifacts").as_uri()
+        con.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", [new, old])
+        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+            con.execute(f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?", [new, len(old) + 1, len(old) + 1, f"{old}/"])
+
 # %% ../nbs/05_manager.ipynb #cafcaf5c
 def connect():  # an MlflowClient and the id of our experiment
     "Open the store, creating it and its experiment once if they are not there"
@@ -617,6 +659,7 @@ def connect():  # an MlflowClient and the id of our experiment
         try:
             if db: _forget_deleted(uri, db)
             if db and not (db.exists() and db.stat().st_size): _create_store(mlflow, db)
+            if db: _bring_along(db)
             client = mlflow.MlflowClient(tracking_uri=uri)
             if db: _opened[uri] = _file_id(db)
             return client, _experiment(client, (db.parent / "mlartifacts").as_uri() if db else None)
@@ -642,7 +685,8 @@ def _ask(
     db = _sqlite_path(tracking_uri())
     try:
         if db:
-            with _database(db) as con: return question(con)
+            with _database(db) as con:
+                if not _elsewhere(con, db): return question(con)
     except sqlite3.DatabaseError: pass
     return otherwise(*connect())
 
@@ -679,10 +723,6 @@ def _pages(client, experiment, filter_string="", view=1):  # 1 for active runs, 
         page = client.search_runs([experiment], filter_string, run_view_type=view, max_results=1000, page_token=token)
         yield from page
         if not (token := page.token): return
-
-def _local(address):  # the folder behind a `file:` address, or None
-    parts = urlparse(address)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" and not parts.netloc else None
 
 # %% ../nbs/05_manager.ipynb #67fd0553
 KEY, PROCESS = "mlp_bench.key", "mlp_bench.process"  # tags: what a run is the answer to, and who makes it
@@ -804,10 +844,12 @@ def _log_params(client, run_id, config):
 
 # %% ../nbs/05_manager.ipynb #41c43e1f
 def _figure(draw, path):
+    from matplotlib import rc_context, rcParamsDefault
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(4.5, 4), layout="constrained")
-    draw(fig.subplots())
-    fig.savefig(path, dpi=110)
+    with rc_context({**rcParamsDefault, "text.parse_math": False}):  # a label such as $\frac$ is text, and nobody's settings change a stored figure
+        fig = Figure(figsize=(4.5, 4), layout="constrained")
+        draw(fig.subplots())
+        fig.savefig(path, dpi=110)
 
 def _save_figures(oof, classes, folder):
     from sklearn.calibration import CalibrationDisplay
@@ -1008,6 +1050,10 @@ def run(
 # %% ../nbs/05_manager.ipynb #f62012c3
 STAR, NOTE = "mlp_bench.star", "mlflow.note.content"  # tags; MLflow shows the second as the run's description
 
+def _row_or_none(r):
+    try: return _row(r)
+    except (LookupError, TypeError, ValueError, OverflowError): warnings.warn(f"The tags of run {r.info.run_id} are not as they were written: it is left out; `mlp_bench purge --run {r.info.run_id}` removes it.")
+
 def _row(r):
     tags, config = r.data.tags, json.loads(r.data.tags["mlp_bench.config"])
     config["hidden_layer_sizes"] = tuple(config["hidden_layer_sizes"])
@@ -1024,7 +1070,8 @@ def runs() -> pd.DataFrame:  # one row per run: run_id, started, dataset, key, s
     found = _ask(lambda con: _select(con, HAS_KEY, KEY),
                  lambda *store: [r for r in _pages(*store, "attributes.status = 'FINISHED'") if KEY in r.data.tags]) if _store_exists() else []
     columns = ["run_id", "started", "dataset", "key", "star", "note", *(f.name for f in fields(Config)), *METRICS]
-    return pd.DataFrame([_row(r) for r in found]) if found else pd.DataFrame(columns=columns)
+    rows = [row for r in found if (row := _row_or_none(r))]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
 
 # %% ../nbs/05_manager.ipynb #26304015
 def _with_id(client, experiment, run_id):
@@ -1149,6 +1196,10 @@ def footprint(
     return sizes
 
 # %% ../nbs/05_manager.ipynb #98542f09
+def _at_home(root, place, *own):  # whether the files of a run or model are where the store keeps those of its runs
+    home, folder = _local(root), _local(place)
+    return not folder or bool(home) and folder.resolve() == home.resolve().joinpath(*own, "artifacts")
+
 def _remove_folders(root, names):
     if not (folder := _local(root)): return
     for name in names: shutil.rmtree(folder / name, ignore_errors=True)
@@ -1170,14 +1221,15 @@ def _hide(client, run_id, models):  # from all lists, at once
 # %% ../nbs/05_manager.ipynb #75ab5698
 def _erase(store, root, run_id, models):  # the run's row goes last
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    empty = lambda place: _unless_gone(get_artifact_repository(place).delete_artifacts)
+    def empty(place, *own):
+        if _at_home(root, place, *own): _unless_gone(get_artifact_repository(place).delete_artifacts)
     for m in models:
         found = _unless_gone(store.get_logged_model, m, True)
         if found and found.source_run_id != run_id: continue
-        if found: empty(found.artifact_location)
+        if found: empty(found.artifact_location, "models", m)
         _unless_gone(store._hard_delete_logged_model, m)
         _remove_folders(root, [f"models/{m}"])  # what is left of it is empty
-    if found := _unless_gone(store.get_run, run_id): empty(found.info.artifact_uri)
+    if found := _unless_gone(store.get_run, run_id): empty(found.info.artifact_uri, run_id)
     _remove_folders(root, [run_id])
     _unless_gone(store._hard_delete_run, run_id)
 

@@ -1,6 +1,7 @@
 """The store: read without MLflow where it is a local file, and with the same answers as through MLflow."""
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -266,3 +267,64 @@ def test_a_run_that_was_restored_in_mid_purge_is_deleted_only_by_name(three, sto
     assert run_id in set(runs().run_id) and victim.exists()
     purge([run_id])
     assert run_id not in set(runs().run_id) and victim.exists()
+
+
+@pytest.mark.parametrize("how", ["copied", "moved"])
+def test_a_project_that_was_copied_or_moved_works_on_its_own_files(how, no_store, monkeypatch):
+    first, second = no_store / "first", no_store / "second"
+    first.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{first}/mlflow.db")
+    stored = run(SMALL)
+    shutil.copytree(first, second) if how == "copied" else first.rename(second)
+    before = sorted(first.rglob("*"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{second}/mlflow.db")
+    assert get_run(stored.run_id).oof.equals(stored.oof) and run(SMALL).cached
+    new = run(replace(SMALL, seed=1))
+    assert len(load_model(new.run_id).predict(load("heart").X)) == 918 and list(second.glob(f"mlartifacts/{new.run_id}/**/oof.parquet"))
+    purge(all=True)
+    assert runs().empty and not [p for p in second.glob("mlartifacts/**/*") if p.is_file()] and sorted(first.rglob("*")) == before
+
+
+@pytest.mark.parametrize("table, column", [("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("experiments", "artifact_location")])
+def test_a_purge_deletes_nothing_where_the_store_does_not_keep_its_runs(table, column, store):
+    run(SMALL)
+    treasure = store / "elsewhere" / "artifacts"
+    treasure.mkdir(parents=True)
+    (treasure / "thesis.tex").touch()
+    with closing(sqlite3.connect(store / "mlflow.db")) as db, db: db.execute(f"UPDATE {table} SET {column} = ?", [(treasure if table == "experiments" else treasure.parent / "artifacts").as_uri()])
+    purge(all=True)
+    assert runs().empty and (treasure / "thesis.tex").exists()
+
+
+def test_a_purge_follows_no_link_out_of_the_store(store):
+    made = run(SMALL)
+    kept = store / "kept"
+    shutil.move(store / "mlartifacts" / made.run_id, kept)
+    (store / "mlartifacts" / made.run_id).symlink_to(kept)
+    before = sorted(kept.rglob("*"))
+    purge([made.run_id])
+    assert sorted(kept.rglob("*")) == before
+
+
+@pytest.mark.parametrize("what", ["pipe", "link to nothing"])
+def test_a_store_that_is_no_file_is_one_sentence_and_stays_as_it_is(what, no_store):
+    db = no_store / "mlflow.db"
+    os.mkfifo(db) if what == "pipe" else db.symlink_to("nowhere")
+    for ask in (runs, lambda: run(SMALL)):
+        with pytest.raises(InputError, match="a device, a pipe or a link to nothing"): ask()
+    assert db.is_fifo() or db.is_symlink()
+
+
+@pytest.mark.parametrize("tag, value", [("mlp_bench.config", "junk"), ("mlp_bench.config", "{}"), ("mlp_bench.dataset", None)])
+def test_a_run_whose_tags_others_spoiled_is_left_out_by_name(tag, value, store):
+    spoiled, good = run(SMALL), run(replace(SMALL, seed=1))
+    with closing(sqlite3.connect(store / "mlflow.db")) as db, db:
+        if value is None: db.execute("DELETE FROM tags WHERE run_uuid = ? AND key = ?", [spoiled.run_id, tag])
+        else: db.execute("UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", [value, spoiled.run_id, tag])
+    with pytest.warns(UserWarning, match=spoiled.run_id): assert list(runs().run_id) == [good.run_id]
+
+
+def test_a_label_that_looks_like_mathematics_is_text(store):
+    frame = load("heart").X.assign(t=np.where(load("heart").y == 1, r"$\frac$", "$"))
+    frame.to_csv("t.csv", index=False)
+    assert run(replace(SMALL, data="t.csv", target="t")).run_id

@@ -22,6 +22,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import yaml
 from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,7 @@ FORMULA = re.compile(r'<span class="math (inline|display)">\\[(\[](.+?)\\[)\]]</
 TYPESETTER = re.compile(r"<(?:link|script)\b[^>]*//[^>]*/(?:katex|mathjax|polyfill)[^>]*>(?:</script>)?")  # of smalldocs, and of Quarto
 FONTS = re.compile(r"@import url\([\"']?(?:https?:)?//[^)]*\);")
 LONG_NAME = re.compile(r"(?<=<code>)[\w.:]{30,}(?=</code>)")
+SVG_ALT = re.compile(r'<svg alt="[^"]*"(?= role="img")')  # of smalldocs; an svg has no such attribute
 OUTPUT = re.compile(r'(<div class="cell-output[^"]*)"[^>]*>\s*<pre[^>]*><code[^>]*>([^<]*)')  # what a cell printed; a table of ours has a rule
 LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#|/)([^)\s\"]+)")
 
@@ -123,9 +125,9 @@ def carry(path):
 
 
 def guide_link(match):
-    "A link to a notebook in nbs/ as a link to its page, one folder up or not; any other as it is"
+    "A link to a notebook in nbs/, or to a heading of it, as a link to its page, one folder up or not; any other as it is"
     up, _, chapter = match[2].rpartition("nbs/")
-    return match[1] + (up + NUMBER.sub("", chapter) if chapter.endswith(".ipynb") else match[2])
+    return match[1] + (up + NUMBER.sub("", chapter) if chapter.partition("#")[0].endswith(".ipynb") else match[2])
 
 
 def show_source(path):
@@ -157,10 +159,20 @@ def finish(path):
         if cell["cell_type"] == "raw": cell["source"] = re.sub(r"^output-file:.*\n", "", "".join(cell["source"]), flags=re.M)
         if cell["cell_type"] == "markdown": cell["source"] = site_links("".join(cell["source"]), page.stem)
         for output in cell.get("outputs", []):
+            if figure := output.get("data", {}).get("image/svg+xml"):
+                output["data"]["image/svg+xml"] = named("".join(figure), "".join(cell["source"]), path.name)
             if text := output.get("data", {}).get("text/markdown"):
                 output["data"]["text/markdown"] = site_links(said("".join(text)), page.stem)
     path.unlink()
     page.write_text(json.dumps(nb), encoding="utf-8")
+
+
+def named(figure, source, notebook):
+    "A figure that tells those who cannot see it what it shows: the cell's `fig-alt`"
+    found = re.search(r"^#\| *fig-alt: *(.+)$", source, re.M)
+    if not found: raise DocsError(f"nbs/{notebook}: this cell draws a figure and has no fig-alt: {source[:60]!r}")
+    label = html.escape(str(yaml.safe_load(found[1])))
+    return figure[figure.index("<svg"):].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
 def said(text):
@@ -173,7 +185,8 @@ def said(text):
 
 def site_links(text, page):
     "Links to our own site become relative, chapters lose their number, files above nbs/ come along"
-    text = LINK.sub(site_link, text.replace(site_url(), ""))
+    text = re.sub(r"\[\[(`[^`]+`)\]\([^)]*\)\]\(", r"[\1](", text.replace(site_url(), ""))  # nbdev links a name, even within a link
+    text = LINK.sub(site_link, text)
     text = re.sub(r"\[(`[^`]+`)\]\((\w+\.html)#(\w+)\)", lambda match: place(match, page), text)
     return re.sub(r"^#+ .*?$|^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
 
@@ -278,6 +291,7 @@ def finish_site(site):
     for path in site.rglob("*.html"):
         text = described(path.read_text(encoding="utf-8"))
         text = OUTPUT.sub(lambda found: found[0] if "─" in found[2] else found[1] + " prose" + found[0][len(found[1]):], text)
+        text = SVG_ALT.sub("<svg", text)
         text = LONG_NAME.sub(lambda name: re.sub(r"(?<=\w)(?=_)|(?<=::)", "<wbr>", name[0]), text)
         path.write_text(TYPESETTER.sub("", FORMULA.sub(mathml, text)), encoding="utf-8")
 

@@ -7,16 +7,19 @@ __all__ = ['app', 'PLANS', 'NEXT', 'WHOLE', 'SHOWN', 'clear_errors', 'main', 'ru
            'report', 'predict', 'purge', 'bench', 'dashboard']
 
 # %% ../nbs/07_cli.ipynb #0c34ffe6
+import errno
 import inspect
 import json
 import os
+import re
 import shlex
 import signal
 import sys
 import tempfile
 import threading
 import warnings
-from contextlib import contextmanager
+from _thread import interrupt_main
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -26,24 +29,45 @@ import typer
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="One multi-layer perceptron twice - in plain NumPy and in Keras - compared with evidence.")
 
-def _say(text): print(text, file=sys.stderr)
+def _visible(text):  # what could steer a terminal, written out
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], str(text))
 
+def _say(text):
+    with suppress(OSError): print(_visible(text), file=sys.stderr)  # the terminal may have gone
+
+# %% ../nbs/07_cli.ipynb #d96d87cc
 def _is_mendable(e):
     from mlp_bench.data import InputError
     from mlp_bench.numpy_mlp import DivergenceError
-    return isinstance(e, (InputError, DivergenceError, MemoryError))
+    return isinstance(e, (InputError, DivergenceError, MemoryError)) or isinstance(e, OSError) and bool(e.errno)
+
+def _in_words(e):
+    if isinstance(e, MemoryError): return "There is not enough memory: use smaller layers or fewer rows."
+    if isinstance(e, OSError) and e.errno: return f"The system says: {e.strerror or e}" + (f" ({e.filename})." if e.filename else ".")
+    return " ".join(str(e).split())
+
+def _check_folder():
+    from mlp_bench.data import InputError
+    try: os.getcwd()
+    except OSError: raise InputError("The working folder is no longer there: change to another one.") from None
+
+def _flush():
+    try: sys.stdout.flush()
+    except OSError:  # said once, and not again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 # %% ../nbs/07_cli.ipynb #470bc0cf
 @contextmanager
 def clear_errors():
     "Turn exceptions into one sentence on stderr and an exit code"
-    try: yield
+    try: _check_folder(); yield; _flush()
     except (KeyboardInterrupt, typer.Abort): _say("Interrupted."); raise typer.Exit(130) from None
-    except typer.Exit: raise
+    except (typer.Exit, BrokenPipeError): raise
     except Exception as e:
+        with suppress(OSError): _flush()
         if os.environ.get("MLP_BENCH_TRACEBACK"): raise
-        mendable, text = _is_mendable(e), " ".join(str(e).split())
-        if isinstance(e, MemoryError): text = "There is not enough memory: use smaller layers or fewer rows."
+        mendable, text = _is_mendable(e), _in_words(e)
         _say(f"Error: {text}" if mendable else f"Unexpected {type(e).__name__}: {text} (set MLP_BENCH_TRACEBACK=1 to see where).")
         raise typer.Exit(2 if mendable else 1) from None
 
@@ -58,16 +82,39 @@ def _version(show: bool):
 def _main(show_version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False): pass
 
 # %% ../nbs/07_cli.ipynb #c2170ac0
+_came = []  # the signal that ends the program
+
+def _again(told):  # an interrupt that came where nothing can be raised, as while an object is taken apart
+    if not isinstance(told.exc_value, KeyboardInterrupt) or not _came: return sys.__unraisablehook__(told)
+    threading.Timer(0.01, interrupt_main, [_came.pop()]).start()
+
+def _listen():
+    sys.unraisablehook = _again
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number and (name == "SIGINT" or signal.getsignal(number) != signal.SIG_IGN): signal.signal(number, _interrupted)
+
+def _open_streams():
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name): continue
+        setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # it gets the number that is free
+        os.set_inheritable(getattr(sys, name).fileno(), True)
+
+# %% ../nbs/07_cli.ipynb #3fda528d
 def main():
     "The program: the commands, and an end at once if it is interrupted"
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # which clears away after ended workers, and need not say so
-    signal.signal(signal.SIGINT, _interrupted)
+    os.environ["PYTHONSAFEPATH"] = "1"
+    _open_streams()
+    _listen()
     try: app()
     except SystemExit as e:
-        if e.code == 130: _leave()
+        if _came or e.code == 130: _leave()
         raise
 
-def _interrupted(*_):
+def _interrupted(number, _):
+    if _came: return  # one is enough
+    _came.append(number)
     late = threading.Timer(2, _leave, ["Interrupted."])
     late.daemon = True
     late.start()
@@ -76,9 +123,10 @@ def _interrupted(*_):
 def _leave(text=None):
     from multiprocessing import active_children
     if text: _say(text)
-    for worker in active_children(): worker.kill()
-    sys.stdout.flush(); sys.stderr.flush()
-    os._exit(130)
+    try:
+        for worker in active_children(): worker.kill()
+        sys.stdout.flush(); sys.stderr.flush()
+    finally: os._exit(128 + next(iter(_came), signal.SIGINT))
 
 # %% ../nbs/07_cli.ipynb #c7e8d019
 def _layers(text):
@@ -97,7 +145,7 @@ def _configs(given, backends):
 def _progress_bar():
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    return Progress(TextColumn("{task.description:36}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn(),
+    return Progress(TextColumn("{task.description:36}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn(),
                     console=Console(stderr=True, force_jupyter=False), transient=True)
 
 def _train_all(configs, force):
@@ -107,7 +155,7 @@ def _train_all(configs, force):
     for c in configs: folds_of(c, dataset)
     with _progress_bar() as bar:
         task = bar.add_task("", total=len(configs))
-        step = lambda i: lambda share, text: bar.update(task, completed=i + share, description=text)
+        step = lambda i: lambda share, text: bar.update(task, completed=i + share, description=_visible(text))
         return dataset, [run(c, force, step(i), dataset) for i, c in enumerate(configs)]
 
 # %% ../nbs/07_cli.ipynb #2bce88eb
@@ -126,7 +174,7 @@ def _table(runs):
     table = Table("", *(TITLES[m] for m in METRICS), "Training", "Speed", box=box.SIMPLE_HEAD)
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
     for name, r in zip(labels(runs), runs):
-        table.add_row(name + (" *" if r.cached else ""), *(_cell(r, m) for m in METRICS),
+        table.add_row(_visible(name) + (" *" if r.cached else ""), *(_cell(r, m) for m in METRICS),
                       seconds(r.metrics["fit_seconds"]) + "\na fit", _speed(r.metrics["fit_seconds"], keras))
     return table
 
@@ -141,8 +189,8 @@ def _console(width):  # in a pipe there is no terminal to ask for its width
 def _headline(dataset, runs):
     plan, X = runs[0].config.plan, dataset.X
     judged = PLANS.get(plan) or f"{len(runs[0].folds)} folds ({plan})"
-    return (f"{dataset.name}: {len(X)} rows, {X.shape[1]} columns; predicts {dataset.target} = {dataset.classes[1]} "
-            f"(against {dataset.classes[0]}); {judged}; mean [95 % confidence interval].")
+    return _visible(f"{dataset.name}: {len(X)} rows, {X.shape[1]} columns; predicts {dataset.target} = {dataset.classes[1]} "
+                    f"(against {dataset.classes[0]}); {judged}; mean [95 % confidence interval].")
 
 # %% ../nbs/07_cli.ipynb #06219a9b
 NEXT = """Next:
@@ -158,20 +206,48 @@ def _print_report(dataset, runs):
     console.print(_table(runs))
     if any(r.config.backend == "numpy" and len(r.folds) > 1 for r in runs): console.print("NumPy trains all folds together, as a fleet, on all cores if that pays: its time per fit is the time of all divided by their number.")
     if any(r.cached for r in runs): console.print("* found in the store, not trained again (--force trains anew)")
-    for sentence in contrasts(runs).verdict if len(runs) > 1 else (): console.print(sentence)
+    for sentence in contrasts(runs).verdict if len(runs) > 1 else (): console.print(_visible(sentence))
     if dataset.target == "HeartDisease": console.print("A teaching example, not for clinical use.")
     console.print(NEXT.format(run_id=runs[0].run_id[:8]))
 
 # %% ../nbs/07_cli.ipynb #e2e11f61
-def _check_place(path):
+def _is_stream(path): return path.exists() and not path.is_file() and not path.is_dir()  # a pipe or a terminal
+
+def _takes_a_file(path):
+    try:
+        if _is_stream(path): return os.access(path, os.W_OK)
+        place = path.resolve()
+        return not place.is_dir() and place.parent.is_dir() and os.access(place.parent, os.W_OK) and (not place.exists() or os.access(place, os.W_OK))
+    except (OSError, RuntimeError): return False  # the name is too long, or a link leads back to itself
+
+def _is_same(path, other): return path.resolve() == other.resolve() or path.exists() and other.exists() and path.samefile(other)
+
+def _is_of_store(path):
     from mlp_bench.data import InputError
-    p = Path(path).absolute()
-    if p.is_dir() or not p.parent.is_dir() or not os.access(p if p.exists() else p.parent, os.W_OK):
-        raise InputError(f"Nothing can be written to {path}: it is a folder, its folder is missing, or it is read-only; choose another place.")
+    from mlp_bench.manager import _sqlite_path, tracking_uri
+    try: db = _sqlite_path(tracking_uri())
+    except InputError: return False  # whoever opens the store will say so
+    if not db: return False
+    files = (Path(f"{db}{end}") for end in ("", "-journal", "-wal", "-shm", ".lock", ".new"))
+    folders = {p.resolve() for p in (db.parent / "mlartifacts", Path(f"{db}.locks"))}
+    return any(_is_same(path, f) for f in files) or bool(folders & {*path.resolve().parents})
+
+# %% ../nbs/07_cli.ipynb #8029fd8a
+def _check_place(path, data=""):  # `data` is what will be read
+    from mlp_bench.data import InputError
+    if not _takes_a_file(Path(path)):
+        raise InputError(f"Nothing can be written to {path}: it is a folder, its folder is missing, it or its folder is read-only, or no file can have that name; choose another place.")
+    if Path(data).suffix.lower() in (".csv", ".parquet") and _is_same(Path(path), Path(data)): raise InputError(f"{path} is the table that is read, and would be overwritten: choose another place.")
+    if _is_of_store(Path(path)): raise InputError(f"{path} belongs to the run store, which would be destroyed: choose another place.")
 
 def _write(path, text):
-    path = Path(path).resolve()
-    if path.exists() and not path.is_file(): return path.write_text(text, encoding="utf-8")  # a pipe or a terminal
+    from mlp_bench.data import InputError
+    try: _put(Path(path), text)
+    except (OSError, RuntimeError) as e: raise InputError(f"{path} cannot be written ({getattr(e, 'strerror', None) or e}): choose another place.") from None
+
+def _put(path, text):
+    if _is_stream(path): return path.write_text(text, encoding="utf-8")
+    path = path.resolve()
     with tempfile.TemporaryDirectory(dir=path.parent) as d:
         Path(d, path.name).write_text(text, encoding="utf-8")
         os.replace(Path(d, path.name), path)
@@ -233,7 +309,7 @@ def run(
     "Train and compare: cross-validation of both networks on a table, with everything recorded."
     given = {k: v for k, v in locals().items() if k not in ("backend", "baselines", "force", "json_file")}
     with clear_errors():
-        if json_file: _check_place(json_file)
+        if json_file: _check_place(json_file, data)
         from mlp_bench.manager import BACKENDS, NETWORKS
         backends = [*(NETWORKS if backend == "both" else (backend,)), *(b for b in BACKENDS if baselines and b not in NETWORKS)]
         dataset, runs = _train_all(_configs(given, dict.fromkeys(backends)), force)
@@ -268,7 +344,7 @@ def _swept(configs, engine, jobs, scheduler):
     from mlp_bench.sweeps import sweep
     with _progress_bar() as bar:
         task = bar.add_task("", total=1)
-        try: return sweep(configs, engine, jobs or -1, scheduler, lambda share, text: bar.update(task, completed=share, description=text))
+        try: return sweep(configs, engine, jobs or -1, scheduler, lambda share, text: bar.update(task, completed=share, description=_visible(text)))
         except KeyboardInterrupt: _say("What was finished is in the store, and the same command goes on from there."); raise
 
 # %% ../nbs/07_cli.ipynb #6f559cb4
@@ -280,7 +356,7 @@ def _print_sweep(done, runs):
     shown, console = differing(runs), _console(150)
     table = Table("", "run", "model", *map(_named, shown), *(TITLES[m] for m in METRICS), "Training", box=box.SIMPLE_HEAD)
     for n, r in enumerate(runs, 1):
-        told = ("" if (v := setting(r, name)) is None else _plain(v) for name in shown)
+        told = ("" if (v := setting(r, name)) is None else _visible(_plain(v)) for name in shown)
         table.add_row(str(n), r.run_id[:8], NAMES.get(r.config.backend, r.config.backend), *told, *(_cell(r, m) for m in METRICS), seconds(r.metrics["fit_seconds"]) + "\na fit")
     console.print(_headline(done.dataset, runs))
     console.print(table)
@@ -322,7 +398,7 @@ def sweep(
 ):
     "Measure many settings on many workers, except what the store has, and rank them."
     with clear_errors():
-        if json_file: _check_place(json_file)
+        if json_file: _check_place(json_file, settings["data"])
         from mlp_bench.data import InputError
         from mlp_bench.manager import METRICS
         if metric not in METRICS: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(METRICS)}.")
@@ -347,13 +423,13 @@ def audit(
 ):
     "Look a table over for leaks, duplicates and other faults, before any model is trained."
     with clear_errors():
-        if json_file: _check_place(json_file)
+        if json_file: _check_place(json_file, data)
         from mlp_bench.data import audit as look_over, load
         dataset = load(data, target, positive)
         found = look_over(dataset)
         if json_file: _write(json_file, found.to_json(orient="records", indent=1))
-        print(dataset)
-        for f in found.itertuples(): print(f"- {f.check}: {f.finding}")
+        print(_visible(dataset))
+        for f in found.itertuples(): print(f"- {f.check}: {_visible(f.finding)}")
         print(f"{len(found)} finding{'s'[:len(found) != 1]}. " + ("Each is a question to those who made the table, not a verdict." if len(found) else "That is no proof that all is well: what has left no trace in the table cannot be found in it."))
 
 # %% ../nbs/07_cli.ipynb #721ca0a6
@@ -389,7 +465,7 @@ def _print_ranking(found):
     groups = [group for _, group in found.groupby(["dataset", "plan"], sort=False)]
     for group in _newest(groups):
         for _, r in group.iterrows():
-            table.add_row(str(r["rank"]), r.run_id[:8], NAMES.get(r.backend, r.backend), r.dataset, short_plan(r.plan),
+            table.add_row(str(r["rank"]), r.run_id[:8], NAMES.get(r.backend, r.backend), _visible(r.dataset), short_plan(r.plan),
                           *(str(r[s]) for s in settings), *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
         table.add_section()
     _console(150).print(table)
@@ -434,7 +510,7 @@ def report(
     "Write one self-contained HTML file: audit, results, contrasts, figures, and how to do it again."
     given = {k: v for k, v in locals().items() if k in ("target", "positive", "plan", "ensemble", "seed") and v is not None}
     with clear_errors():
-        _check_place(out)
+        _check_place(out, data)
         from mlp_bench.data import InputError, load
         from mlp_bench.manager import NETWORKS
         from mlp_bench.reports import CONTENDERS, report as written
@@ -444,7 +520,7 @@ def report(
         command = shlex.join(["mlp_bench", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else None
         with _progress_bar() as bar:
             shown = bar.add_task("", total=1)
-            page = written(data, preset, backends, margin, command, lambda share, text: bar.update(shown, completed=share, description=text[:36]), **given)
+            page = written(data, preset, backends, margin, command, lambda share, text: bar.update(shown, completed=share, description=_visible(text[:36])), **given)
         _write(out, page)
         print(f"Wrote {out} ({len(page) / 1e6:.1f} MB): it opens in any browser, without a network.")
 
@@ -461,7 +537,7 @@ def predict(
     with clear_errors():
         from mlp_bench.data import read_table, safe_csv
         from mlp_bench.manager import load_model
-        if out: _check_place(out)
+        if out: _check_place(out, file)
         model = load_model(run_id)
         text = safe_csv(model.predict(read_table(file, _text_columns(model))))
         _write(out, text) if out else print(text, end="")
@@ -520,7 +596,7 @@ def bench(
         from mlp_bench import bench as b
         with _progress_bar() as bar:
             shown = bar.add_task("", total=1)
-            found = b.bench(task or b.DEFAULT_TASKS, rounds, cores and [cores], progress=lambda share, text: bar.update(shown, completed=share, description=text[:36]))
+            found = b.bench(task or b.DEFAULT_TASKS, rounds, cores and [cores], progress=lambda share, text: bar.update(shown, completed=share, description=_visible(text[:36])))
         if json_file: _write(json_file, json.dumps(found, indent=1))
         console = _console(130)
         console.print(f"{found['machine']['processor']}, {found['date']}; " + ", ".join(f"{k} {v}" for k, v in found["versions"].items() if v))
@@ -532,13 +608,23 @@ def bench(
         if missing: console.print(f"Left out, since not installed: {', '.join(missing)} (pip install 'mlp_bench[bench]').")
 
 # %% ../nbs/07_cli.ipynb #beb02262
+def _fault(family, kind, address):  # what keeps a server from that address, if anything does
+    import socket
+    try:
+        with socket.socket(family, kind) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            s.bind(address)
+    except OSError as e: return e
+
 def _check_port(port, host):
     import socket
     from mlp_bench.data import InputError
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: s.bind((host, port))
-        except OSError as e: raise InputError(f"Port {port} of {host} cannot be used ({e.strerror}; another dashboard?): choose one with --port.") from None
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        faults = [e for family, kind, _, _, address in places if (e := _fault(family, kind, address))]
+        if real := [e for e in faults if e.errno != errno.EADDRNOTAVAIL or len(faults) == len(places)]: raise real[0]  # localhost has two addresses, of which a machine may have one
+    except OSError as e: raise InputError(f"Port {port} of {host} cannot be used ({e.strerror}; another dashboard?): choose one with --port.") from None
 
 # %% ../nbs/07_cli.ipynb #dced7dcd
 def _address(port, host, token):  # what a browser on this machine can open

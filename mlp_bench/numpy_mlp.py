@@ -14,6 +14,9 @@ __all__ = ['C', 'ACTIVATIONS', 'OPTIMIZERS', 'GOLDEN', 'LOW', 'SHIFT', 'SETTINGS
 
 # %% ../nbs/03_numpy_mlp.ipynb #c254a84d
 import math
+import os
+import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -709,11 +712,27 @@ def blocks_of(
         groups.setdefault(repr([sizes, len(rows[0]), [settings[name] for name in LOCKSTEP]]), []).append(i)
     return [block.tolist() for group in groups.values() for block in np.array_split(group, -(-len(group) // size))]
 
+# %% ../nbs/03_numpy_mlp.ipynb #25634911
+_attended = []  # in a worker: the process that it works for
+
+def _lives(pid):
+    try: return os.name != "posix" or os.kill(pid, 0) is None
+    except OSError as e: return isinstance(e, PermissionError)
+
+def _wait_for_end(parent, master):  # the second may have ended before this one had asked for the first
+    while os.getppid() == parent and _lives(master): time.sleep(1)
+    os._exit(1)
+
+def _end_with(master):  # called in a worker of the process `master`; in that process itself it does nothing
+    if _attended or os.getpid() == master: return
+    _attended.append(master)
+    threading.Thread(target=_wait_for_end, args=[os.getppid(), master], daemon=True).start()
+
 # %% ../nbs/03_numpy_mlp.ipynb #6a44d918
 def work_together(work, here, first, others):
     "Let `work` train the first block here, and other blocks in as many other processes"
     with ThreadPoolExecutor(others) as threads, threadpool_limits(1, "blas"):  # a thread waits for each process
-        pool = ProcessPoolExecutor(others, env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")})
+        pool = ProcessPoolExecutor(others, initializer=_end_with, initargs=(os.getpid(),), env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")})
         try:
             elsewhere = [threads.submit(work, lambda block: pool.submit(train_block, block).result()) for _ in range(others)]
             work(here, first)

@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import chain
 from urllib.parse import urlparse
 
@@ -26,7 +27,7 @@ from .classifier import fit_fleet
 from .data import Dataset, InputError, load, need
 from .manager import (LOWER, TOGETHER, Config, _complete, _first_line, _gathered, _judged, _kept, _prepared, _timed, _whole, check, connect, estimator,
                                folds_of, get_run, measure, mendable, preset, record, runs, splits)
-from .numpy_mlp import LOCKSTEP
+from .numpy_mlp import LOCKSTEP, _end_with
 
 # %% ../nbs/05b_sweep.ipynb #12430f17
 KINDS = {f.name: f.type for f in fields(Config)}
@@ -133,6 +134,7 @@ class Engine:
     died: type  # the exception
     patience: int  # deaths that may be chance, before we look for who causes them
     tries: int  # for a configuration that runs alone
+    master: int | None = None  # the process with which its workers end
 
     def ask(
         self,
@@ -141,7 +143,8 @@ class Engine:
         handed=None,  # a list that notes the positions of the batches that were handed out
     ):  # yields position of a batch, and what `work` returned for it
         "Let the workers measure, and give back whatever is ready"
-        tasks = (delayed(_numbered)(i, (batch, dataset)) for i, batch in self._noted(batches, handed))
+        call = partial(_attending, self.master, _numbered) if self.master else _numbered
+        tasks = (delayed(call)(i, (batch, dataset)) for i, batch in self._noted(batches, handed))
         with parallel_config(**self.settings):
             yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=2 * self.workers if self.workers > 1 else 1)(tasks)
 
@@ -153,6 +156,10 @@ class Engine:
 # %% ../nbs/05b_sweep.ipynb #e485d62f
 def _numbered(i, job): return i, work(*job)  # one tuple, which Dask sends along with the task: what it keeps on a worker would die with that worker
 
+def _attending(master, call, *args):
+    _end_with(master)
+    return call(*args)
+
 # %% ../nbs/05b_sweep.ipynb #4465e108
 @contextmanager
 def local(
@@ -161,7 +168,7 @@ def local(
     "Workers on this machine"
     if not jobs: raise InputError("A sweep needs at least one worker: write --jobs 1 or more.")
     workers = effective_n_jobs(jobs)
-    yield Engine(workers, dict(backend="loky", n_jobs=max(2, workers), inner_max_num_threads=1), BrokenProcessPool, 1, 2)  # for one job, joblib would not start a process
+    yield Engine(workers, dict(backend="loky", n_jobs=max(2, workers), inner_max_num_threads=1), BrokenProcessPool, 1, 2, os.getpid())  # for one job, joblib would not start a process
 
 # %% ../nbs/05b_sweep.ipynb #038aa9c8
 def _cluster(client):

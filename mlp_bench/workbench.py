@@ -604,7 +604,7 @@ def dashboard():  # a widget: the last line of a JupyterLab cell, or a Voilà pa
     "The application: train, compare, try a row, clean up"
     need("anywidget", "dashboard", "to show the dashboard")
     import anywidget
-    if "MLP_BENCH_FOLDER" in os.environ: os.chdir(os.environ["MLP_BENCH_FOLDER"])
+    if "MLP_BENCH_FOLDER" in os.environ: _go_to(os.environ["MLP_BENCH_FOLDER"])
     code = {f"_{kind}": (_app() / f"dashboard.{ending}").read_text("utf-8") for kind, ending in (("esm", "js"), ("css", "css"))}
     page, visit = type("Dashboard", (anywidget.AnyWidget,), code)(), Visit()
     def hear(_, message, buffers):
@@ -617,6 +617,10 @@ def dashboard():  # a widget: the last line of a JupyterLab cell, or a Voilà pa
     return page
 
 def _app(): return files("mlp_bench") / "app"
+
+def _go_to(folder):  # to read data there, and no modules
+    sys.path[:] = [p for p in sys.path if p]
+    os.chdir(folder)
 
 # %% ../nbs/06d_workbench.ipynb #b89e306c
 def _prepare(visit):
@@ -661,4 +665,4 @@ def serve_environment(
     "The environment in which the dashboard finds the store, the visitor's folder, its template and its token"
     paths = [str(_app()), os.environ.get("JUPYTER_PATH", "")]
     return {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(), "MLP_BENCH_FOLDER": os.getcwd(), "MLP_BENCH_IDLE": str(idle), "JUPYTER_TOKEN": token,
-            "JUPYTER_PATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+            "JUPYTER_PATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}

@@ -78,6 +78,13 @@ def test_gaps_extreme_numbers_and_few_rows_are_no_obstacle(scale):
     audit(replace(table, X=X[:4], y=np.array([0, 1, 1, 0])))
 
 
+@pytest.mark.timeout(300)  # it took minutes when every column was cross-validated
+def test_a_wide_table_is_looked_over():
+    rng, y = np.random.default_rng(0), np.arange(60) % 2
+    wide = pd.DataFrame(rng.normal(size=(60, 4000))).rename(columns="c{}".format).assign(late=np.where(y, 2.5, 1.0), word=rng.choice(list("ab"), 60))
+    assert {("tells all", "late")} <= set(zip(*audit(Dataset("wide", wide, y, "t", (0, 1)))[["check", "column"]].T.to_numpy()))
+
+
 def test_names_that_look_like_code_are_only_names():
     table = clean()
     odd = replace(table, X=table.X.rename(columns={"a": "a and b", "b": "{x}", "ward": "`ward`"}))

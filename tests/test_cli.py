@@ -260,6 +260,50 @@ def test_predictions_go_through_a_pipe_and_a_link_stays_a_link(store):
     assert Path("link.csv").is_symlink() and Path("real.csv").read_text().startswith("p,label")
 
 
+def test_no_result_takes_the_place_of_a_table_or_of_the_store(store):
+    table(GOOD), os.symlink("t.csv", "link.csv"), os.link("t.csv", "hard.csv"), os.symlink("mlflow.db", "link.db")
+    assert CliRunner().invoke(app, ["run", "t.csv", "--target", "y", "--backend", "logistic", "--plan", "cv:2", "--json", "out.json"]).exit_code == 0
+    run_id, before = results()["runs"][0]["run_id"], (Path("t.csv").read_bytes(), Path("mlflow.db").read_bytes())
+    on_table = [[c, "t.csv", "--target", "y", o] for c, o in (("run", "--json"), ("sweep", "--json"), ("audit", "--json"), ("report", "--out"))] + [["predict", run_id, "t.csv", "--out"]]
+    wrong = [[*args, place] for args in on_table for place in ("t.csv", "./t.csv", "link.csv", "hard.csv")]
+    wrong += [["rank", "--json", place] for place in ("mlflow.db", "link.db", "mlflow.db-wal", "mlartifacts/x.json", "mlartifacts/models/x.json")]
+    for args in wrong:
+        done = CliRunner().invoke(app, args)
+        assert done.exit_code == 2 and args[-1] in done.stderr and done.stderr.strip().count("\n") == 0 and done.stdout == "", done.output
+    assert before == (Path("t.csv").read_bytes(), Path("mlflow.db").read_bytes())
+
+
+@pytest.mark.parametrize("place", ["x" * 300, "circle", "dangling", pytest.param("/dev/full", marks=pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is none"))])
+def test_a_place_that_takes_no_file_is_one_sentence(place, store):
+    os.symlink("circle", "other"), os.symlink("other", "circle"), os.symlink("no/such/file", "dangling")
+    done = CliRunner().invoke(app, ["audit", "heart", "--json", place])
+    assert done.exit_code == 2 and place in done.stderr and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.output
+    assert sorted(p for p in os.listdir() if not p.startswith("mlflow.db")) == ["circle", "dangling", "other"]
+
+
+@pytest.mark.parametrize("rest, code, said", [("audit heart >&-", 0, ""), ("audit heart 2>&-", 0, ""), ("audit heart >/dev/full", 2, "space"), ("purge --all <&-", 2, "--yes"), ("audit heart | true", 0, "")])
+def test_a_stream_that_is_closed_or_full_is_no_traceback(rest, code, said, store):
+    run(Config(backend="majority", plan="cv:2"))
+    program = f"{sys.executable} -c 'from mlp_bench.cli import main; main()'"
+    done = subprocess.run(["sh", "-c", f"{program} {rest}"], capture_output=True, text=True)
+    assert done.returncode == code and said in done.stderr and len(done.stderr.splitlines()) == bool(said), done.stderr
+
+
+def test_control_characters_of_a_table_do_not_reach_the_terminal(store):
+    red, name = "\x1b[31mred", "a\x1b[2Jb.csv"
+    pd.DataFrame({"a\x9bx": range(60), "same": "x", "y": [red if i % 3 else "blue" for i in range(60)]}).to_csv(name, index=False)
+    for args in ["run", name, "--target", "y", "--backend", "logistic", "--plan", "cv:2"], ["audit", name, "--target", "y"], ["rank"], ["run", name, "--target", "\x1b[0m"]:
+        done = CliRunner().invoke(app, args)
+        assert done.exit_code in (0, 2) and not {"\x1b", "\x9b"} & set(done.output), done.output
+    assert r"\x1b[31mred" in CliRunner().invoke(app, ["audit", name, "--target", "y"]).stdout
+
+
+def test_a_working_folder_that_was_deleted_is_one_sentence(tmp_path):
+    (gone := tmp_path / "gone").mkdir()
+    done = subprocess.run(["sh", "-c", f"rmdir ../gone; {sys.executable} -P -c 'from mlp_bench.cli import main; main()' run"], capture_output=True, text=True, cwd=gone)
+    assert done.returncode == 2 and "working folder" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_predicting_names_what_is_missing(store):
     CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK, "--json", "out.json"])
     run_id = results()["runs"][0]["run_id"]

@@ -264,6 +264,16 @@ def test_a_login_page_saved_as_a_table_is_not_believed(server, tmp_path):
     assert kaggle_load(server.environment(tmp_path), "kaggle:me/set/versions/1/one.csv", "t")["rows"] == 2
 
 
+@pytest.mark.parametrize("make, said", [(Path.mkdir, "is a directory"), (os.mkfifo, "is not a .csv or .parquet file")], ids=["directory", "pipe"])
+def test_what_stands_in_the_cache_is_looked_at_before_it_is_opened(make, said, tmp_path):
+    folder = tmp_path / "datasets/me/set"
+    (folder / "versions/1").mkdir(parents=True), (folder / "1.complete").touch()
+    make(folder / "versions/1/data.csv")
+    for source in "kaggle:me/set", "kaggle:me/set/data.csv":
+        answer = kaggle_load({**os.environ, "KAGGLEHUB_CACHE": str(tmp_path)}, source, "t")
+        assert said in answer["error"] and "\n" not in answer["error"]
+
+
 @pytest.mark.parametrize("source", ["kaggle:", "kaggle:me", "kaggle:../../etc/x.csv", "kaggle:me/set/../../x.csv", "kaggle:me/set/versions/x", "kaggle:me/set/a.txt", "kaggle:me/.."])
 def test_a_malformed_handle_asks_nobody(source, server, tmp_path):
     assert "is not a Kaggle handle" in kaggle_load(server.environment(tmp_path), source)["error"] and not server.requests

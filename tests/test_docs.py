@@ -86,9 +86,20 @@ def test_links_of_the_guides_exist():
 
 
 @pytest.mark.parametrize("link, on_the_site", [("](../nbs/05_manager.ipynb", "](../manager.ipynb"), ("](nbs/03b_classifier.ipynb", "](classifier.ipynb"),
-                                               ("](howto/map.md", "](howto/map.md"), ("](LICENSE", "](LICENSE")])
+                                               ("](../nbs/00_eda.ipynb#two-baselines", "](../eda.ipynb#two-baselines"), ("](howto/map.md", "](howto/map.md"), ("](LICENSE", "](LICENSE")])
 def test_links_to_chapters_become_links_to_their_pages(link, on_the_site):
     assert docs.LINK.sub(docs.guide_link, link) == on_the_site
+
+
+@pytest.mark.parametrize("link", ["[there](00_eda.ipynb#two-baselines)", "[[`there`](eda.html#there)](00_eda.ipynb#two-baselines)"])
+def test_links_to_headings_of_chapters_become_links_to_their_pages(link):
+    assert re.fullmatch(r"\[`?there`?\]\(eda\.ipynb#two-baselines\)", docs.site_links(link, "cleaning"))
+
+
+def test_a_figure_of_the_site_has_a_name_or_is_refused():
+    figure = '<?xml version="1.0"?><!DOCTYPE svg><svg width="1"><svg/></svg>'
+    assert docs.named(figure, '#| hide\n#| fig-alt: "a < \\"b\\""\nplot()', "x.ipynb") == '<svg role="img" aria-label="a &lt; &quot;b&quot;" width="1"><svg/></svg>'
+    with pytest.raises(docs.DocsError, match="no fig-alt"): docs.named(figure, "plot()", "x.ipynb")
 
 
 def steps(guide):

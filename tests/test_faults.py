@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from servers import free_port, mlflow_server
@@ -43,7 +44,8 @@ def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, n
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_run_that_is_marked_as_killed(store):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_that_is_marked_as_killed(number, store):
     manager.connect()
     child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", "run", "--backend", "numpy", "--epochs", "1000000", "--seed", "3"], stderr=subprocess.PIPE, text=True)
     def statuses():
@@ -51,11 +53,36 @@ def test_ctrl_c_ends_a_run_that_is_marked_as_killed(store):
     while not statuses(): time.sleep(0.1)
     time.sleep(1)  # it trains
     start = time.perf_counter()
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, said = child.communicate(timeout=60)
-    print(f"ended {time.perf_counter() - start:.2f} s after Ctrl-C")
-    assert child.returncode == 130 and said.strip().endswith("Interrupted.") and "Traceback" not in said
+    print(f"ended {time.perf_counter() - start:.2f} s after the signal")
+    assert child.returncode == 128 + number and said.strip().endswith("Interrupted.") and "Traceback" not in said
     assert statuses() == ["KILLED"] and runs().empty and len(purge(broken=True)) == 1
+
+
+def workers_of(pid):
+    "Those of a process's children that compute"
+    return [p for p in psutil.Process(pid).children() if "popen_loky" in " ".join(p.cmdline())]
+
+
+def lives(process):
+    try: return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess: return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("args", [["run", "--backend", "numpy", "--epochs", "1000000", "--ensemble", "16"], ["sweep", "--epochs", "100000", "--hidden-layer-sizes", "32", "--seed", "0,1,2,3", "--jobs", "2"]])
+def test_workers_end_soon_after_whom_they_work_for(args, number, store):
+    manager.connect()
+    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stderr=subprocess.DEVNULL)
+    while not (found := workers_of(child.pid)): time.sleep(0.1)
+    time.sleep(8)  # they compute
+    assert all(map(lives, found))
+    child.send_signal(number)
+    assert child.wait(timeout=60) == (128 + number if number == signal.SIGTERM else -number)
+    time.sleep(5)
+    assert not any(map(lives, found))
 
 
 # Damaged

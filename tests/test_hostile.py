@@ -2,6 +2,8 @@
 import gzip
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from contextlib import contextmanager
@@ -247,7 +249,40 @@ def test_a_file_larger_than_the_memory_is_refused_unread(tmp_path):
     path = tmp_path / "table.csv"
     with path.open("wb") as f: f.truncate(10**12)  # sparse
     with pytest.raises(InputError) as caught: load(path, "t")
-    assert "1000.0 GB" in sentence(caught.value, "table.csv")
+    assert "1000.00 GB" in sentence(caught.value, "table.csv")
+
+
+@pytest.mark.parametrize("parts, said", [([b"a,t\n1,"] + [b"bb," * 10**6] * 6, "more than 16,777,216 characters"), ([b"a,t\n"] + [b'"\n",' * 10**6] * 5, "more than 16,777,216 characters")])
+def test_a_row_without_end_is_cut_off(parts, said):
+    assert said in outcome(b"".join(parts))
+
+
+def test_more_columns_than_a_table_has_are_refused():
+    assert "100,001 columns" in outcome(b"c," * 100_000 + b"t\n" + b"1," * 100_000 + b"0\n")
+
+
+PEAK = """
+import resource, sys
+from mlp_bench.data import InputError, load
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try: load(sys.argv[1], "t")
+except InputError as error: print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len(open(sys.argv[1], "rb").read()))
+"""
+
+
+def test_one_emoji_does_not_make_a_file_four_times_as_large(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"a,t\n" + b"1.234567890123456,1\n2.345678901234567,0\n" * 10**6 + "😀,1\n".encode())
+    done = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 7, done.stdout  # bytes held at the worst for each byte of the file, most of them the texts of column a
+
+
+def test_a_missing_target_is_told_before_the_whole_of_a_long_file_is_split(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"a,b\n" + b"1,2\n" * 2**20 + b"torn\n")
+    with pytest.raises(InputError, match="has no column t"): load(path, "t")
+    with pytest.raises(InputError, match="1 field where the header has 2"): load(path, "b")
 
 
 @pytest.mark.parametrize("cell, recipe", [("", "seed"), pytest.param("{i}", "standard", marks=LONG), pytest.param("{k}", "robust", marks=LONG), pytest.param("w{k}", "standard", marks=LONG)])

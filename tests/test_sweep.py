@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from mlp_bench import manager, sweeps
 from mlp_bench.cli import app
 from mlp_bench.data import InputError, load
+from mlp_bench.jobs import Job
 from mlp_bench.manager import Config, find, measure, run, runs
 from mlp_bench.sweeps import KILLED, batches, grid, measure_together, sweep, work
 
@@ -191,6 +192,15 @@ def test_ctrl_c_keeps_what_was_finished(store):
 
 
 # The command
+
+def test_modules_that_lie_beside_the_data_are_never_imported(store):
+    for name in "joblib", "numpy": Path(f"{name}.py").write_text("open('marker', 'a').write(__name__ + ' ')")
+    args = ["sweep", "--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", "0,1", "--jobs", "2"]
+    done = subprocess.run([sys.executable, "-P", "-c", "from mlp_bench.cli import main; main()", *args], capture_output=True, text=True)  # -P, as what is installed starts without the working folder too
+    job = Job().start([SMALL])
+    job.listener.join()
+    assert done.returncode == 0 and job.finished and not Path("marker").exists(), done.stderr
+
 
 def test_the_command_ranks_and_the_second_time_does_nothing(store):
     args = ["sweep", "--plan", "cv:2", "--epochs", "2", "--hidden-layer-sizes", "4,4-2", "--learning-rate", "1e-3,1e-2", "--jobs", "2", "--json", "s.json"]

@@ -152,16 +152,16 @@ def _fits(
 # %% ../nbs/00_eda.ipynb #74ea6d69
 def _blocks(
     rows,  # from `_rows`, without the header
-):  # yields line numbers (tuple of int) and rows (tuple of lists of str)
+):  # yields line numbers (list of int) and rows (list of lists of str)
     "Rows in portions of a million cells or a few million characters."
-    block, cells, size = [], 0, 0
+    lines, block, size = [], [], 0
     for line, row in rows:
-        block.append((line, row))
-        cells, size = cells + len(row), size + sum(map(len, row))
-        if cells >= _BLOCK or size >= 16 * _BLOCK:
-            yield tuple(zip(*block))
-            block, cells, size = [], 0, 0
-    if block: yield tuple(zip(*block))
+        lines.append(line), block.append(row)
+        size += sum(map(len, row))
+        if len(block) * len(row) >= _BLOCK or size >= 16 * _BLOCK:
+            yield lines, block
+            lines, block, size = [], [], 0
+    if block: yield lines, block
 
 # %% ../nbs/00_eda.ipynb #0a4e8176
 def _cells(

@@ -45,7 +45,7 @@ def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, n
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_run_that_is_marked_as_killed(number, store):
+def test_ctrl_c_ends_a_run_that_is_marked_as_killed(number, store):
     manager.connect()
     child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", "run", "--backend", "numpy", "--epochs", "1000000", "--seed", "3"], stderr=subprocess.PIPE, text=True)
     def statuses():

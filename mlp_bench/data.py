@@ -176,7 +176,7 @@ def _cells(
     columns = [[] for _ in header]
     for numbers, block in _blocks(rows):
         if look and not lines: _check_header(header, name), look(header)
-        lines.append(np.array(numbers))
+        lines.append(np.array(numbers, "int32"))
         _fits(name, cells=(count := count + len(block)) * len(header))
         for column, cells in zip(columns, zip(*block)): column.append("\0".join(cells).encode())
     text.close()
@@ -257,7 +257,7 @@ def _frame(
         columns[i], size = _joined(columns[i], name, column in text_columns, held)
         held += size
     for column, values in zip(header, columns):
-        if values.dtype != object and (bad := np.abs(values) > 1e100).any():
+        if values.dtype != object and (bad := (values > 1e100) | (values < -1e100)).any():
             raise InputError(f"{name}: column {_few([column])} holds an infinite or absurdly large number in {unit} {index[bad][0]}.")
     return pd.DataFrame({c: pd.Series(v, index, v.dtype) for c, v in zip(header, columns)})
 

@@ -51,7 +51,7 @@ def test_changing_any_field_changes_the_key():
         assert changed.key(load("heart", positive=changed.positive)) != base.key(load("heart")), name
 
 
-@pytest.mark.parametrize("backend", ["numpy", "keras"])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("keras", marks=pytest.mark.slow)])
 def test_a_setting_that_nothing_reads_changes_neither_numbers_nor_key(backend):
     heart, base = load("heart"), replace(SMALL, backend=backend, dropout=0.0)
     for change in (dict(patience=3), dict(validation_fraction=0.2), dict(rng="keras"), dict(l2=-0.0)):
@@ -109,10 +109,10 @@ def test_a_failed_run_leaves_no_result(store):
 
 def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
     code = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
-    together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(3)]
+    together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(2)]
     errors = [p.communicate()[1].decode() for p in together]
-    assert [p.returncode for p in together] == [0] * 3, errors
-    assert sorted(runs().seed) == [0, 1, 2]
+    assert [p.returncode for p in together] == [0] * 2, errors
+    assert sorted(runs().seed) == [0, 1]
 
 
 def test_numpy_numbers_make_the_same_configuration():

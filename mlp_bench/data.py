@@ -163,26 +163,6 @@ def _blocks(
             lines, block, size = [], [], 0
     if block: yield lines, block
 
-# %% ../nbs/00_eda.ipynb #0a4e8176
-def _cells(
-    text,  # a CSV, as a text stream; closed at the end, so that its bytes are free
-    name,  # what to call it in messages
-    look=None,  # called with the header once the first block of rows is there; may raise
-):  # returns the header (list of str), the blocks of each column (lists of bytes: cells, joined by NUL), and the line numbers (int array)
-    "All cells of a CSV, column by column."
-    rows, lines, count = _rows(text, name), [], 0
-    header = next(rows, (0, []))[1]
-    _fits(name, columns=len(header))
-    columns = [[] for _ in header]
-    for numbers, block in _blocks(rows):
-        if look and not lines: _check_header(header, name), look(header)
-        lines.append(np.array(numbers, "int32"))
-        _fits(name, cells=(count := count + len(block)) * len(header))
-        for column, cells in zip(columns, zip(*block)): column.append("\0".join(cells).encode())
-    text.close()
-    if not lines: raise InputError(f"{name} has a header but no rows.")
-    return header, columns, np.concatenate(lines)
-
 # %% ../nbs/00_eda.ipynb #b5b04ffb
 def _check_header(
     header,  # list of column names
@@ -196,6 +176,28 @@ def _check_header(
     if twice:
         raise InputError(f"{name}: the column name {_few(twice)} occurs more than once, so rename one of them.")
 
+# %% ../nbs/00_eda.ipynb #0a4e8176
+def _cells(
+    text,  # a CSV, as a text stream; closed at the end, so that its bytes are free
+    name,  # what to call it in messages
+    look=None,  # called with the header once the first block of rows is there; may raise
+):  # returns the header (list of str), the blocks of each column (lists of bytes: cells, joined by NUL), and the line numbers (int array)
+    "All cells of a CSV, column by column."
+    rows, lines, count = _rows(text, name), [], 0
+    header = next(rows, (0, []))[1]
+    _fits(name, columns=len(header))
+    columns = [[] for _ in header]
+    for numbers, block in _blocks(rows):
+        if not lines:
+            _check_header(header, name)
+            if look: look(header)
+        lines.append(np.array(numbers, "int32"))
+        _fits(name, cells=(count := count + len(block)) * len(header))
+        for column, cells in zip(columns, zip(*block)): column.append("\0".join(cells).encode())
+    text.close()
+    if not lines: raise InputError(f"{name} has a header but no rows.")
+    return header, columns, np.concatenate(lines)
+
 # %% ../nbs/00_eda.ipynb #b0a36796
 MISSING = frozenset("|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|"))  # pandas' own list
 _BOOLEANS = {"True": "True", "TRUE": "True", "true": "True", "False": "False", "FALSE": "False", "false": "False"}
@@ -206,7 +208,7 @@ def _numbers(
 ):  # returns float or int array, or None if the cells are not all numbers
     "The cells as numbers: integers stay integers when none is missing."
     written = "".join(cell for cell in cells if cell is not None)
-    if not written.isascii() or "_" in written: return  # float() would take 1_000 and Arabic digits
+    if not written.isascii() or "_" in written: return None  # float() would take 1_000 and Arabic digits
     try: values = np.array([np.nan if cell is None else float(cell) for cell in cells])
     except ValueError: return None
     whole = None not in cells and set(written) <= set("0123456789+- ") and (np.abs(values) < 2**53).all()
@@ -251,7 +253,6 @@ def _frame(
 ):  # returns DataFrame, indexed by line
     "A checked table from CSV text."
     header, columns, lines = _cells(text, name, look)
-    _check_header(header, name)
     index, held = pd.Index(lines if unit == "line" else range(1, len(lines) + 1), name=unit), 0
     for i, column in enumerate(header):
         columns[i], size = _joined(columns[i], name, column in text_columns, held)
@@ -269,8 +270,7 @@ def _parquet_table(
     "What a Parquet file holds, if that fits into memory."
     import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
     about = pq.ParquetFile(io.BytesIO(raw)).metadata
-    _fits(name, sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)), about.num_rows * about.num_columns)
-    _fits(name, columns=about.num_columns)
+    _fits(name, sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)), about.num_rows * about.num_columns, about.num_columns)
     texts = [column.path for column in map(about.schema.column, range(about.num_columns)) if column.physical_type == "BYTE_ARRAY"]
     table = pq.read_table(io.BytesIO(raw), read_dictionary=texts)
     chunks = [chunk for column in table.columns for chunk in column.chunks if pa.types.is_dictionary(chunk.type) and pa.types.is_string(chunk.type.value_type)]

@@ -183,6 +183,7 @@ def _groups(dataset):
     return list(LeaveOneGroupOut().split(dataset.X, dataset.y, dataset.groups))
 
 def _kfold(dataset, k, r, seed):
+    if len(dataset.y) * k * r > 3e8: raise InputError(f"Plan cv:{k}x{r} is too much for {len(dataset.y):,} rows (rows × folds × repeats may be 300 million): choose fewer folds or repeats.")
     rarer = np.bincount(dataset.y, minlength=2).min()
     if rarer < k:
         raise InputError(f"Plan cv:{k} needs at least {k} rows of each class, and {dataset.name!r} has {rarer} of the rarer one: use fewer folds.")
@@ -196,15 +197,14 @@ def splits(
     "Which rows train and which rows test"
     plan = parse_plan(plan)
     if plan == "holdout": parts = _holdout(dataset)
-    elif len(dataset.y) * np.prod([float(n) for n in re.findall(r"\d+", plan.partition("@")[0])]) > 3e8: raise InputError(f"Plan {plan} is too much for {len(dataset.y):,} rows (rows × folds × repeats may be 300 million): choose fewer folds or repeats.")
     else: parts = _groups(dataset) if plan == "groups" else _kfold(dataset, *map(int, re.findall(r"\d+", plan)))
     if any(len(set(dataset.y[train])) < 2 for train, _ in parts):
         raise InputError(f"Plan {plan} leaves training rows of one class only on {dataset.name!r}: choose another plan, or add rows.")
     return parts
 
 # %% ../nbs/05_manager.ipynb #a5ab5728
-def _weights(config, n_features=1):  # of all networks of an ensemble
-    sizes = layer_sizes(config.hidden_layer_sizes, n_features)
+def _weights(config):  # of all networks of an ensemble, as if the table had one column
+    sizes = layer_sizes(config.hidden_layer_sizes, 1)
     return config.ensemble * sum(m * n for m, n in zip(sizes, sizes[1:]))
 
 def _not_absurd(config):
@@ -634,7 +634,7 @@ def _local(address):  # the folder behind a `file:` address, or None
 def _elsewhere(con, db):  # the address of the files before the store was moved or copied, or None
     (old,), here = con.execute("SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]).fetchone() or [None], db.parent / "mlartifacts"
     folder = _local(old)
-    moved = folder and folder.name == here.name and here.is_dir() and not (folder.exists() and folder.samefile(here))
+    moved = folder and folder != here and folder.name == here.name and here.is_dir() and not (folder.exists() and folder.samefile(here))
     return old if moved else None
 
 # %% ../nbs/05_manager.ipynb #cae4f928

@@ -291,7 +291,7 @@ def test_a_purge_deletes_nothing_where_the_store_does_not_keep_its_runs(table, c
     treasure = store / "elsewhere" / "artifacts"
     treasure.mkdir(parents=True)
     (treasure / "thesis.tex").touch()
-    with closing(sqlite3.connect(store / "mlflow.db")) as db, db: db.execute(f"UPDATE {table} SET {column} = ?", [(treasure if table == "experiments" else treasure.parent / "artifacts").as_uri()])
+    with closing(sqlite3.connect(store / "mlflow.db")) as db, db: db.execute(f"UPDATE {table} SET {column} = ?", [treasure.as_uri()])
     purge(all=True)
     assert runs().empty and (treasure / "thesis.tex").exists()
 

@@ -112,6 +112,7 @@ def main():
         if _came or e.code == 130: _leave()
         raise
 
+# %% ../nbs/07_cli.ipynb #8a8049bc
 def _interrupted(number, _):
     if _came: return  # one is enough
     _came.append(number)

@@ -420,6 +420,7 @@ def _has(
         hint = " (the file seems to be separated by something other than commas)" if len(columns) == 1 else ""
         raise InputError(f"{name} has no column {_few([target])}: its columns are {_few(columns)}{hint}.")
 
+# %% ../nbs/00_eda.ipynb #9a3e32f4
 def _target(
     frame,  # a checked table
     name,  # what to call it in messages
@@ -681,6 +682,7 @@ def _auc(y, p):
     ill = int((y == 1).sum())
     return (rankdata(p)[y == 1].sum() - ill * (ill + 1) / 2) / (ill * (len(y) - ill))
 
+# %% ../nbs/00_eda.ipynb #98f0f9ca
 def _alone(x, y, folds, least):
     "The AUC of a small tree on one column, out of fold; None if it is below `least`."
     from sklearn.tree import DecisionTreeClassifier

@@ -1200,6 +1200,7 @@ def _at_home(root, place, *own):  # whether the files of a run or model are wher
     home, folder = _local(root), _local(place)
     return not folder or bool(home) and folder.resolve() == home.resolve().joinpath(*own, "artifacts")
 
+# %% ../nbs/05_manager.ipynb #2d52155a
 def _remove_folders(root, names):
     if not (folder := _local(root)): return
     for name in names: shutil.rmtree(folder / name, ignore_errors=True)

@@ -7,8 +7,8 @@ from importlib import import_module as _import_module
 
 _HOMES = {"NumpyMLPClassifier": "classifier", "TextbookMLP": "numpy_mlp", "Fleet": "numpy_mlp", "fit_fleet": "classifier",
           "KerasMLPClassifier": "keras_mlp", "load": "data", "audit": "data", "report": "reports",
-          "recipe": "features", "Cleaner": "cleaning", "Config": "manager", "preset": "manager", "run": "manager", "runs": "manager",
-          "load_model": "manager", "purge": "manager", "sweep": "sweeps", "rank": "compare", "contrast": "compare", "dashboard": "compare"}
+          "recipe": "features", "Cleaner": "cleaning", "Config": "config", "preset": "config", "run": "manager", "runs": "store",
+          "load_model": "manager", "purge": "housekeeping", "sweep": "sweeps", "rank": "compare", "contrast": "compare", "dashboard": "compare"}
 __all__ = [*_HOMES, "compare"]
 
 

@@ -16,16 +16,17 @@ import re
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from html import escape
+from importlib import import_module
 from types import ModuleType
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, precision_recall_curve, roc_curve
+from scipy.special import stdtr, stdtrit
 
+from .config import LOWER, METRICS, NET_PARAMS, NETWORKS, Config, parse_plan
 from .data import InputError, need
-from .manager import LOWER, METRICS, NET_PARAMS, NETWORKS, Config, Run, parse_plan, run, runs
+from .store import Run, runs
 
 # %% ../nbs/06_compare.ipynb #eca90098
 def _defined(values):
@@ -51,7 +52,7 @@ def ci95(
     "95 % confidence interval for the mean over folds, corrected for shared training rows"
     x = _defined(values)
     if len(x) < 2: return None
-    half = student_t.ppf(0.975, len(x) - 1) * corrected_se(x, n_train, n_test)
+    half = stdtrit(len(x) - 1, 0.975) * corrected_se(x, n_train, n_test)
     return float(x.mean() - half), float(x.mean() + half)
 
 # %% ../nbs/06_compare.ipynb #1f4335f8
@@ -138,13 +139,15 @@ def pretty(
     return pd.DataFrame(cells, index=table.index)
 
 # %% ../nbs/06_compare.ipynb #0f84e2f0
+def _of_sklearn(name): return getattr(import_module("sklearn.metrics"), name)  # imported when it is needed
+
 def _sensitivity(y, p, specificity=0.9):
-    fpr, tpr, _ = roc_curve(y, p, drop_intermediate=False)
+    fpr, tpr, _ = _of_sklearn("roc_curve")(y, p, drop_intermediate=False)
     return tpr[fpr <= 1 - specificity + 1e-12].max()
 
 MEASURES = {
-    "balanced_accuracy": lambda y, p: balanced_accuracy_score(y, p > 0.5),
-    "average_precision": average_precision_score,
+    "balanced_accuracy": lambda y, p: _of_sklearn("balanced_accuracy_score")(y, p > 0.5),
+    "average_precision": lambda y, p: _of_sklearn("average_precision_score")(y, p),
     "sensitivity_at_90": _sensitivity,
 }
 MEASURE_TITLES = {"balanced_accuracy": "Balanced accuracy", "average_precision": "Average precision", "sensitivity_at_90": "Sensitivity at 90 % specificity"}
@@ -223,9 +226,9 @@ def corrected_tests(
     "Is the mean difference zero, is it within the margin, and how probable is each"
     d = _defined(d)
     if len(d) < 2: return dict(ci95=None, p_value=None, p_equivalent=None, probabilities=None)
-    curve = dict(df=len(d) - 1, loc=d.mean(), scale=max(corrected_se(d, n_train, n_test), 1e-12))  # equal differences have no spread
-    below, under0 = map(float, student_t.cdf([-margin, 0], **curve))
-    over0, above = map(float, student_t.sf([0, margin], **curve))
+    z = (np.array([-margin, 0, margin]) - d.mean()) / max(corrected_se(d, n_train, n_test), 1e-12)  # equal differences have no spread
+    below, under0, _ = map(float, stdtr(len(d) - 1, z))
+    _, over0, above = map(float, stdtr(len(d) - 1, -z))
     return dict(ci95=ci95(d, n_train, n_test), p_value=2 * min(under0, over0), p_equivalent=max(below, above), probabilities=(below, 1 - below - above, above))
 
 # %% ../nbs/06_compare.ipynb #d13ad50b
@@ -440,7 +443,7 @@ def roc_band(
     "Between which true positive rates most folds' ROC curves run"
     grid, folds = np.linspace(0, 1, 51), [o for _, o in run.oof.groupby("fold") if o.y.nunique() == 2]
     if len(folds) < 2: return None
-    curves = [np.interp(grid, *roc_curve(o.y, o.p)[:2]) for o in folds]
+    curves = [np.interp(grid, *_of_sklearn("roc_curve")(o.y, o.p)[:2]) for o in folds]
     return grid, *np.quantile(curves, [0.5 - share / 2, 0.5 + share / 2], axis=0)
 
 # %% ../nbs/06_compare.ipynb #8a793627
@@ -452,7 +455,7 @@ def roc_figure(
     ax.plot([0, 1], [0, 1], color=INK, alpha=0.3, lw=1)
     for r, style in zip(runs, _styles(runs)):
         if band := roc_band(r): ax.fill_between(*band, color=style["color"], alpha=0.12, lw=0)
-        x, y, _ = roc_curve(r.oof.y, r.oof.p)
+        x, y, _ = _of_sklearn("roc_curve")(r.oof.y, r.oof.p)
         ax.plot(x, y, **{**style, "label": f"{style['label']}  {r.metrics['roc_auc']:.3f}"})
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return _done(fig, ax, said("roc", runs), loc="lower right", title=None)
@@ -466,7 +469,7 @@ def precision_recall_figure(
     found, floor = [_mean(per_fold(r, "average_precision")) for r in runs], runs[0].oof.y.mean()
     ax.axhline(floor, color=INK, alpha=0.3, lw=1)
     for r, ap, style in zip(runs, found, _styles(runs)):
-        precision, recall, _ = precision_recall_curve(r.oof.y, r.oof.p)
+        precision, recall, _ = _of_sklearn("precision_recall_curve")(r.oof.y, r.oof.p)
         ax.plot(recall, precision, drawstyle="steps-post", **{**style, "label": f"{style['label']}  {ap:.3f}"})
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return _done(fig, ax, said("precision", runs), loc="lower left")
@@ -614,6 +617,7 @@ def _config(**settings):
 
 def _run_all(configs, report, dataset=None):
     "Run several configurations, reporting the share done of all of them"
+    from mlp_bench.manager import run
     done = []
     for i, c in enumerate(configs):
         done.append(run(c, progress=lambda share, text: report((i + share) / len(configs), text), dataset=dataset))

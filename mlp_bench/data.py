@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'MOST_CELLS', 'MOST_COLUMNS', 'MOST_TEXT', 'MISSING', 'HEART_SHA256', 'HEART_KAGGLE', 'HEART_TARGET',
-           'SITES_SHA256', 'CHANCE', 'InputError', 'need', 'versions', 'read_table', 'is_numeric', 'Dataset',
-           'safe_csv', 'load', 'audit']
+           'SITES_SHA256', 'CHANCE', 'InputError', 'first_line', 'need', 'versions', 'read_table', 'is_numeric',
+           'Dataset', 'safe_csv', 'within', 'load', 'audit']
 
 # %% ../nbs/00_eda.ipynb #0db050a8
 import codecs
@@ -31,6 +31,14 @@ import pandas as pd
 # %% ../nbs/00_eda.ipynb #40de1f93
 class InputError(ValueError):
     "Something the person at the keyboard can mend, said in one sentence."
+
+# %% ../nbs/00_eda.ipynb #92ba472f
+def first_line(
+    e: Exception,  # of a library, whose messages may be long
+) -> str:  # at most 200 characters
+    "What an error says first, to be quoted in a sentence of ours"
+    lines = [line for line in str(e).strip().splitlines() if not line.startswith("(raised as a result of")]  # SQLAlchemy's preface to the reason
+    return lines[0][:200] if lines else type(e).__name__
 
 # %% ../nbs/00_eda.ipynb #ad14f0d5
 def need(
@@ -555,23 +563,31 @@ def _deadline():  # returns float, seconds
     if not 0 < seconds < 1e6: raise InputError(f"MLP_BENCH_KAGGLE_DEADLINE must be a number of seconds above 0, not {_few([text])}.")
     return seconds
 
+# %% ../nbs/00_eda.ipynb #62b231a3
+def within(
+    seconds,  # float, to wait at most
+    f,  # to be called without arguments, in a thread
+):  # returns what it returned, or the exception that it raised
+    "An answer, or a `TimeoutError`: whoever talks to a server should not wait for ever."
+    answer = []
+    def ask():
+        try: answer.append(f())
+        except Exception as error: answer.append(error)  # reported by the caller, whatever its type
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answer[0] if answer else TimeoutError(f"no answer within {seconds:g} s")
+
 # %% ../nbs/00_eda.ipynb #b6752972
 def _call_kagglehub(
     handle,  # str owner/slug[/versions/n]
     file,  # one file of the set, or None
     force,  # bool: ignore the cached copy
 ):  # returns the path (str) or the exception that was raised
-    "Run the real client in a thread, for at most the deadline."
+    "Run the real client for at most the deadline."
     try: import kagglehub
     except ImportError: raise InputError("kaggle: sources need kagglehub, Kaggle's client: pip install 'mlp_bench[kaggle]'.") from None
-    answer, seconds = [], _deadline()
-    def fetch():
-        try: answer.append(kagglehub.dataset_download(handle, path=file, force_download=force))
-        except Exception as error: answer.append(error)  # reported by the caller, whatever its type
-    thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return answer[0] if answer else TimeoutError(f"no answer within {seconds:g} s")
+    return within(_deadline(), lambda: kagglehub.dataset_download(handle, path=file, force_download=force))
 
 # %% ../nbs/00_eda.ipynb #8c049ecd
 def _download(

@@ -8,7 +8,6 @@ __all__ = ['RATIOS', 'RECIPES', 'RECIPE_VERSIONS', 'TRUSTED', 'BinaryEncoder', '
 
 # %% ../nbs/02_features.ipynb #5713251a
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.pipeline import Pipeline
@@ -107,8 +106,9 @@ class SmoothScaler(RobustScaler):
         "Learn medians and interquartile ranges; where a range is zero, half the distance from least to greatest."
         super().fit(X)
         values = np.asarray(X, dtype=float)
-        flat, half = np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0) == 0, np.ptp(values, axis=0) / 2
-        self.scale_ = np.where(flat & (half > 0), half, self.scale_)
+        middle, half = np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0), np.ptp(values, axis=0) / 2
+        small = (self.scale_ == 1) & (middle > 1e-15 * np.abs(values).max(axis=0))  # taken for constant, but more than rounding
+        self.scale_ = np.select([(middle == 0) & (half > 0), small], [half, middle], self.scale_)
         return self
 
     def transform(self, X):
@@ -161,7 +161,7 @@ def seed():  # returns an unfitted Pipeline
 
 # %% ../nbs/02_features.ipynb #afa9ec77
 RECIPES = {"standard": standard, "robust": robust, "seed": seed}
-RECIPE_VERSIONS = {"standard": 1, "robust": 1, "seed": 1}  # raised whenever a recipe's numbers change: part of the cache key
+RECIPE_VERSIONS = {"standard": 1, "robust": 2, "seed": 1}  # raised whenever a recipe's numbers change: part of the cache key
 
 # %% ../nbs/02_features.ipynb #f4c84b32
 def recipe(

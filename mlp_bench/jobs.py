@@ -21,7 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .manager import Config, broken_runs_of, mendable, purge, run, tracking_uri
+from .config import Config
+from .housekeeping import broken_runs_of, purge
+from .manager import mendable, run
+from .store import tracking_uri
 
 # %% ../nbs/06c_jobs.ipynb #b4753e99
 def _own_pipe():  # what libraries print goes to standard error from here on

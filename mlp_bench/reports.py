@@ -15,7 +15,8 @@ import pandas as pd
 from .compare import (CAUTION, MEASURE_TITLES, _run_all, calibration_figure, confusion_figure, contrasts, curve_figure, decision_figure, gallery,
                                labels, measures, precision_recall_figure, pretty, roc_figure, table)
 from .data import audit, load, versions
-from .manager import BACKENDS, parse_plan, preset
+from .config import parse_plan, preset
+from .measuring import BACKENDS
 
 # %% ../nbs/06b_report.ipynb #c72c1b8b
 CONTENDERS = tuple(BACKENDS)  # both networks and every baseline that is installed; the first is contrasted with each of the others

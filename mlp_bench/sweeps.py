@@ -18,16 +18,18 @@ from functools import partial
 from itertools import chain
 from urllib.parse import urlparse
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from .classifier import fit_fleet
-from .data import Dataset, InputError, load, need
-from .manager import (LOWER, TOGETHER, Config, _complete, _first_line, _gathered, _judged, _kept, _prepared, _timed, _whole, check, connect, estimator,
-                               folds_of, get_run, measure, mendable, preset, record, runs, splits)
+from .config import LOWER, Config, preset
+from .data import Dataset, InputError, first_line, load, need
+from .manager import _complete, measure, mendable, record
+from .measuring import TOGETHER, _gathered, _judged, _prepared, _timed, check, estimator, folds_of, splits
+from .models import _kept, _whole
 from .numpy_mlp import LOCKSTEP, _end_with
+from .store import connect, get_run, runs
 
 # %% ../nbs/05b_sweep.ipynb #12430f17
 KINDS = {f.name: f.type for f in fields(Config)}
@@ -195,7 +197,7 @@ def _connected(scheduler):
         if not place.port: raise ValueError("a host and a port are needed, such as tcp://127.0.0.1:8786")
         socket.create_connection((place.hostname, place.port), timeout=10).close()  # Client itself, if nobody answers, complains once more when the program ends
         return Client(scheduler, timeout=10)
-    except (OSError, ValueError) as e: raise InputError(f"No Dask scheduler answers at {scheduler} ({_first_line(e)}): start one, or correct --scheduler.") from None
+    except (OSError, ValueError) as e: raise InputError(f"No Dask scheduler answers at {scheduler} ({first_line(e)}): start one, or correct --scheduler.") from None
 
 # %% ../nbs/05b_sweep.ipynb #9fe245f2
 @contextmanager
@@ -211,7 +213,7 @@ def dask(
             cluster = _cluster(client)
             yield Engine(cluster.effective_n_jobs(-1), dict(backend=cluster), KilledWorker, 0, 1)
         except TimeoutError: raise InputError(f"The Dask scheduler at {scheduler} has no workers: start some with `dask worker {scheduler}`.") from None
-        except (CancelledError, CommClosedError) as e: raise InputError(f"The Dask scheduler at {scheduler} went away ({_first_line(e)}): what was finished is in the store, and the same command goes on from there.") from None
+        except (CancelledError, CommClosedError) as e: raise InputError(f"The Dask scheduler at {scheduler} went away ({first_line(e)}): what was finished is in the store, and the same command goes on from there.") from None
         except ImportError as e: raise InputError(f"The workers of {scheduler} cannot do this ({e}): install the same mlp_bench there as here.") from None
 
 # %% ../nbs/05b_sweep.ipynb #3e30c2f5

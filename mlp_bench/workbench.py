@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,10 +29,13 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from .compare import (CAUTION, LOWER, MEASURE_TITLES, NAMES, TITLES, _judged, _named, _once, contrasts, differing, labels, measures, per_fold, reliability, roc_band, said,
                                seconds, setting, varying)
+from .config import METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, parse_plan, short_plan
 from .data import HEART_TARGET, InputError, is_numeric, load, need, read_table, safe_csv
+from .housekeeping import footprint, mark, purge
 from .jobs import Job, band, thinning, why
-from .manager import (BACKENDS, METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, _sqlite_path, check, find, folds_of, footprint, get_run, load_model, mark,
-                               parse_plan, purge, runs, short_plan, tracking_uri)
+from .manager import load_model
+from .measuring import BACKENDS, check, folds_of
+from .store import _sqlite_path, find, get_run, runs, tracking_uri
 
 # %% ../nbs/06d_workbench.ipynb #2abb0432
 @dataclass

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from mlp_bench import manager
+from mlp_bench import measuring
 from mlp_bench.data import load
 from mlp_bench.manager import KEY, Config, preset, run
 
@@ -93,7 +93,7 @@ def make(
     path, rng, heart = Path(path).absolute(), np.random.default_rng(seed), load("heart")
     path.parent.mkdir(parents=True, exist_ok=True)
     ids = originals(path)
-    with closing(sqlite3.connect(path)) as db, patch.object(manager, "version", cache(manager.version)):
+    with closing(sqlite3.connect(path)) as db, patch.object(measuring, "version", cache(measuring.version)):
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA synchronous = OFF")
         first, now, rows = [Original(db, i) for i in ids], int(time.time() * 1000), defaultdict(list)

@@ -26,13 +26,14 @@ from sqlalchemy.engine import Engine
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from mlp_bench import manager
+from mlp_bench import housekeeping, manager, models, store
 from mlp_bench.data import load
 from mlp_bench.manager import KEY, Config, find, get_run, load_model, purge, run, runs
+from mlp_bench.store import _ask, _experiment_id
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 CALLS = [*((mlflow.MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated")), (mlflow.pyfunc, "log_model"),
-         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), *((manager, name) for name in ("_create_store", "evaluate", "final_model", "save_model", "_dump", "_save_figures")),
+         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), (store, "_create_store"), (models, "_dump"), *((manager, name) for name in ("evaluate", "final_model", "save_model", "_save_figures")),
          *((mlflow.MlflowClient, name) for name in ("delete_run", "delete_logged_model")), *((SqlAlchemyStore, name) for name in ("_hard_delete_run", "_hard_delete_logged_model")), (shutil, "rmtree")]
 
 
@@ -82,13 +83,13 @@ def look(kept, before):
     assert again.cached == bool(complete) and len(get_run(again.run_id).folds) == 2
     load_model(again.run_id)
     gone = purge([again.run_id], broken=True)
-    assert manager.purgeable(broken=True) == [] and list(runs().run_id) == [kept] == [r.info.run_id for r in manager.purgeable(all=True)], gone
+    assert housekeeping.purgeable(broken=True) == [] and list(runs().run_id) == [kept] == [r.info.run_id for r in housekeeping.purgeable(all=True)], gone
     assert files() == before, files() ^ before
     assert complete or not list(Path("mlflow.db.locks").iterdir()), "who was killed after the last write left an empty lock file, that is all"
 
 
 def look_at_created():
-    assert not Path("mlflow.db").exists() or manager._ask(manager._experiment_id, lambda *_: None), "no half store"
+    assert not Path("mlflow.db").exists() or _ask(_experiment_id, lambda *_: None), "no half store"
     assert not run(SMALL).cached and len(runs()) == 1 and not list(Path().glob("*.new*"))
 
 

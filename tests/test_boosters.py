@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 
-from mlp_bench import manager
+from mlp_bench import measuring
 from mlp_bench.data import InputError, load
 from mlp_bench.manager import BOOSTERS, Config, check, final_model, load_model, read_model, run, save_model
 
-INSTALLED = [name for name in BOOSTERS if name in manager.BACKENDS]
+INSTALLED = [name for name in BOOSTERS if name in measuring.BACKENDS]
 
 
 def test_lightgbm_is_among_them_so_that_this_file_tests_something():
@@ -60,16 +60,16 @@ def test_what_is_not_installed_is_not_offered():
 
 
 def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(monkeypatch):
-    heart, asked, version = load("heart"), [], manager.version
+    heart, asked, version = load("heart"), [], measuring.version
     keys = {b: Config(backend=b).key(heart) for b in ("lightgbm", "logistic")}
-    monkeypatch.setattr(manager, "version", lambda name: asked.append(name) or ("99" if name == "lightgbm" else version(name)))
+    monkeypatch.setattr(measuring, "version", lambda name: asked.append(name) or ("99" if name == "lightgbm" else version(name)))
     assert Config(backend="logistic").key(heart) == keys["logistic"] and asked == ["scikit-learn"]
     assert Config(backend="lightgbm").key(heart) != keys["lightgbm"] and asked[1:] == ["lightgbm", "scikit-learn"]
 
 
 def test_a_library_that_does_not_load_is_one_sentence(monkeypatch):
     def broken(name): raise OSError("libgomp.so.1: cannot open shared object file")
-    monkeypatch.setattr(manager, "import_module", broken)
+    monkeypatch.setattr(measuring, "import_module", broken)
     with pytest.raises(InputError, match="lightgbm is installed but cannot be loaded .libgomp"): check(Config(backend="lightgbm"))
 
 

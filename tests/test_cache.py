@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mlp_bench import manager
+from mlp_bench import housekeeping, manager, measuring
 from mlp_bench.data import load
 from mlp_bench.manager import Config, purge, run, runs
 
@@ -21,7 +21,7 @@ UNREAD = {"patience": dict(early_stopping=True), "validation_fraction": dict(ear
 @pytest.fixture
 def trainings(monkeypatch):
     "How often a configuration was really measured"
-    calls, evaluate = [], manager.evaluate
+    calls, evaluate = [], measuring.evaluate
     monkeypatch.setattr(manager, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
     return calls
 
@@ -56,7 +56,7 @@ def test_a_setting_that_nothing_reads_changes_neither_numbers_nor_key(backend):
     heart, base = load("heart"), replace(SMALL, backend=backend, dropout=0.0)
     for change in (dict(patience=3), dict(validation_fraction=0.2), dict(rng="keras"), dict(l2=-0.0)):
         assert replace(base, **change).key(heart) == base.key(heart)
-        assert manager.evaluate(replace(base, **change), heart)[1].equals(manager.evaluate(base, heart)[1])
+        assert measuring.evaluate(replace(base, **change), heart)[1].equals(measuring.evaluate(base, heart)[1])
 
 
 def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings):
@@ -104,7 +104,7 @@ def test_a_failed_run_leaves_no_result(store):
     wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
     with pytest.raises(ValueError, match="learning_rate"): run(wild)
     assert runs().empty
-    assert [r.info.status for r in manager.purgeable(broken=True)] == ["FAILED"]
+    assert [r.info.status for r in housekeeping.purgeable(broken=True)] == ["FAILED"]
 
 
 def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):

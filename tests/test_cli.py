@@ -17,7 +17,7 @@ from servers import free_port, mlflow_server, wait_for
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
-from mlp_bench import manager
+from mlp_bench import measuring
 from mlp_bench.cli import app
 from mlp_bench.data import load
 from mlp_bench.manager import Config, load_model, preset, run
@@ -82,7 +82,7 @@ def test_without_a_preset_a_run_is_plain(store):
 def test_baselines_share_the_recipe_of_a_preset(store):
     done = CliRunner().invoke(app, ["run", "--backend", "numpy", "--preset", "tuned", "--baselines", *QUICK, "--json", "out.json"])
     assert done.exit_code == 0, done.output
-    assert len(results()["runs"]) == len(manager.BACKENDS) - 1 and {r["config"]["recipe"] for r in results()["runs"]} == {"robust"}
+    assert len(results()["runs"]) == len(measuring.BACKENDS) - 1 and {r["config"]["recipe"] for r in results()["runs"]} == {"robust"}
 
 
 def messy(n=300):

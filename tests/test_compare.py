@@ -17,6 +17,7 @@ import mlp_bench
 from mlp_bench import compare, workbench
 from mlp_bench.data import InputError
 from mlp_bench.manager import METRICS, Config, Run, run
+from mlp_bench.measuring import score
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "mlp_bench" / "app"
@@ -27,7 +28,7 @@ def a_run(seed=0, shift=0.0, folds=4, repeats=1, n=80, **settings):
     rng, y = np.random.default_rng(seed), np.arange(n) // folds % 2
     oof = pd.concat([pd.DataFrame(dict(fold=r * folds + k, row=np.arange(k, n, folds), y=y[k::folds])) for r in range(repeats) for k in range(folds)], ignore_index=True)
     oof["p"] = np.clip(0.3 * oof.y + 0.35 + shift * (oof.y - 0.5) + rng.normal(0, 0.25, len(oof)), 0.001, 0.999)
-    table = pd.DataFrame([dict(fold=f, n_train=n - len(o), n_test=len(o), **{m: g(o.y.to_numpy(), o.p.to_numpy()) for m, g in METRICS.items()}, fit_seconds=0.1 * (seed + 1)) for f, o in oof.groupby("fold")])
+    table = pd.DataFrame([dict(fold=f, n_train=n - len(o), n_test=len(o), **score(o.y.to_numpy(), o.p.to_numpy()), fit_seconds=0.1 * (seed + 1)) for f, o in oof.groupby("fold")])
     metrics = {m: table[m].mean() for m in [*METRICS, "fit_seconds"]} | {f"{m}_std": table[m].std() for m in METRICS} | {"ece": 0.03, "predict_us_per_row": 2.0}
     return Run(f"{seed:032x}", f"{seed:064x}", False, Config(**settings), metrics, table, oof, np.linspace(0.7, 0.3, 20))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from servers import POSTGRES, free_port, mlflow_server, postgres
 
-from mlp_bench import manager
+from mlp_bench import housekeeping, manager
 from mlp_bench.data import load
 from mlp_bench.manager import Config, purge, run, runs
 
@@ -36,7 +36,7 @@ def together(parts):
 def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(no_store):
     told = together([(0, 1)] * 8)
     assert len({(run_id, auc, p) for (run_id, _, auc, p), in told}) == 1 and sorted(cached for (_, cached, _, _), in told) == [False] + [True] * 7
-    assert len(manager.purgeable(all=True)) == len(runs()) == 1
+    assert len(housekeeping.purgeable(all=True)) == len(runs()) == 1
     assert not list(no_store.glob("mlflow.db.locks/*")) and not list(no_store.glob("*.new*"))
 
 
@@ -44,7 +44,7 @@ def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(no_sto
 def test_eight_processes_with_25_configurations_each_lose_and_double_none(store):
     told = [one for part in together([(25 * i, 25) for i in range(8)]) for one in part]
     assert len({run_id for run_id, *_ in told}) == 200 and not any(cached for _, cached, *_ in told)
-    assert sorted(runs().seed) == list(range(200)) and len(manager.purgeable(all=True)) == 200
+    assert sorted(runs().seed) == list(range(200)) and len(housekeeping.purgeable(all=True)) == 200
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_processes_of_one_machine_that_share_a_server_train_a_configuration_once
         monkeypatch.setenv("XDG_CACHE_HOME", str(no_store / "caches"))
         told = together([(0, 3)] * 4)
         assert sorted(cached for part in told for _, cached, *_ in part) == [False] * 3 + [True] * 9
-        assert len({run_id for part in told for run_id, *_ in part}) == len(manager.purgeable(all=True)) == 3
+        assert len({run_id for part in told for run_id, *_ in part}) == len(housekeeping.purgeable(all=True)) == 3
     finally: os.killpg(server.pid, signal.SIGKILL)
 
 
@@ -68,7 +68,7 @@ def test_eight_processes_on_a_server_with_postgresql_lose_and_double_no_run(no_s
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
             monkeypatch.setenv("XDG_CACHE_HOME", str(no_store / "caches"))
             told = [run for part in together([(2 * i, 3) for i in range(8)]) for run in part]  # neighbours share one of their three
-            assert len({run_id for run_id, *_ in told}) == len(runs()) == len(manager.purgeable(all=True)) == 17
+            assert len({run_id for run_id, *_ in told}) == len(runs()) == len(housekeeping.purgeable(all=True)) == 17
             assert sorted(cached for _, cached, *_ in told) == [False] * 17 + [True] * 7
             purge(all=True)
             assert len(runs()) == 0

@@ -81,7 +81,7 @@ def test_guides_and_contributing_are_on_the_site():
 
 def test_links_of_the_guides_exist():
     links = {(path.name, target.partition("#")[0]): path.parent for path in PAGES for _, target in docs.LINK.findall(path.read_text(encoding="utf-8"))}
-    assert ("backend.md", "../nbs/05_manager.ipynb") in links
+    assert ("backend.md", "../nbs/04c_measuring.ipynb") in links
     assert [place for place, folder in links.items() if not (folder / place[1]).exists()] == []
 
 

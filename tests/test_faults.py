@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from servers import free_port, mlflow_server
 from typer.testing import CliRunner
 
-from mlp_bench import manager
+from mlp_bench import housekeeping, manager, models
 from mlp_bench.cli import app
 from mlp_bench.data import InputError, load
 from mlp_bench.manager import Config, find, get_run, load_model, parse_plan, purge, run, runs
+from mlp_bench.store import _forget, _local, _our_run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 COMMAND = ["run", "--backend", "numpy", "--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4"]  # the same
@@ -104,8 +105,8 @@ def two(store):
 
 
 def places(run_id):
-    r = manager._our_run(run_id)
-    folder, model = manager._local(r.info.artifact_uri), manager._model_folder(r)
+    r = _our_run(run_id)
+    folder, model = _local(r.info.artifact_uri), manager._model_folder(r)
     return {name: model / name.removeprefix("model/") if name.startswith("model/") else folder / name for name in json.loads(r.data.tags[manager.FILES])}
 
 
@@ -170,7 +171,7 @@ def small_disk(store, monkeypatch):
     if shutil.which("mount") is None or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode: pytest.skip("no right to mount")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{disk}/mlflow.db")
     yield disk
-    manager._forget(manager.tracking_uri())
+    _forget(manager.tracking_uri())
     subprocess.run(["umount", "-l", disk], check=True)
 
 
@@ -202,7 +203,7 @@ def test_a_read_only_folder_of_files_is_one_sentence_and_no_result(store):
     try: done = subprocess.run([*drop, sys.executable, "-c", f"from mlp_bench.cli import app; app({COMMAND!r})"], capture_output=True, text=True)
     finally: [f.chmod(0o755) for f in folders]
     assert done.returncode == 2 and "mlartifacts" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert list(runs().run_id) == [kept] and [r.info.status for r in manager.purgeable(broken=True)] == ["FAILED"]
+    assert list(runs().run_id) == [kept] and [r.info.status for r in housekeeping.purgeable(broken=True)] == ["FAILED"]
 
 
 def locked(path):
@@ -213,7 +214,7 @@ def locked(path):
 
 def test_a_store_that_is_busy_for_some_seconds_is_waited_for(store, monkeypatch):
     manager.connect()
-    final_model = manager.final_model
+    final_model = models.final_model
     def busy(*args):
         threading.Timer(3, locked("mlflow.db").close).start()
         return final_model(*args)
@@ -224,7 +225,7 @@ def test_a_store_that_is_busy_for_some_seconds_is_waited_for(store, monkeypatch)
 @pytest.mark.slow
 def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatch):
     manager.connect()
-    held, final_model = [], manager.final_model
+    held, final_model = [], models.final_model
     with monkeypatch.context() as m:
         m.setattr(manager, "final_model", lambda *args: held.append(locked("mlflow.db")) or final_model(*args))
         said_in_one_sentence(CliRunner().invoke(app, COMMAND), "database is locked")
@@ -235,7 +236,7 @@ def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatc
 @pytest.mark.slow
 def test_a_server_that_goes_away_in_mid_run_is_one_sentence_and_no_result(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{(port := free_port())}")
-    server, final_model = mlflow_server(store, port), manager.final_model
+    server, final_model = mlflow_server(store, port), models.final_model
     def gone(*args):
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from big_store import make
-from mlp_bench import manager
+from mlp_bench import housekeeping, manager
 from mlp_bench.data import InputError, load
 from mlp_bench.manager import Config, find, footprint, get_run, load_model, mark, purge, run, runs
 
@@ -25,7 +25,7 @@ SMALL = Config(plan="cv:2", epochs=2, hidden_layer_sizes=(4,))
 
 def through_mlflow(f, *args):
     "The answer where the file cannot be read directly"
-    with patch("mlp_bench.manager._database", side_effect=sqlite3.OperationalError("database is locked")): return f(*args)
+    with patch("mlp_bench.store._database", side_effect=sqlite3.OperationalError("database is locked")): return f(*args)
 
 
 def fresh(code):
@@ -74,7 +74,7 @@ def test_both_ways_give_the_same_answers(three):
 
 
 def test_both_ways_make_the_same_mistakes_into_the_same_sentences(three):
-    unfinished, = (r.info.run_id for r in manager.purgeable(all=True) if r.info.status == "RUNNING")
+    unfinished, = (r.info.run_id for r in housekeeping.purgeable(all=True) if r.info.status == "RUNNING")
     with closing(sqlite3.connect("mlflow.db")) as con:
         deleted, = con.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'deleted'").fetchone()
         foreign, = con.execute("SELECT run_uuid FROM runs WHERE experiment_id <> (SELECT experiment_id FROM experiments WHERE name = 'mlp_bench')").fetchone()
@@ -93,7 +93,8 @@ def test_both_ways_make_the_same_mistakes_into_the_same_sentences(three):
 
 
 def test_whoever_only_reads_never_imports_mlflow(three):
-    look = """table = runs()
+    look = """from mlp_bench.housekeeping import footprint
+table = runs()
 r = get_run(table.run_id[0][:10])
 load_model(r.run_id), find(r.key), footprint(list(table.run_id))
 for c in (Config(plan='cv:2', epochs=2, hidden_layer_sizes=(4,), seed=1), Config(plan='cv:2', backend='logistic')): assert run(c).cached
@@ -118,7 +119,7 @@ def test_a_store_that_is_only_just_being_made_is_left_to_mlflow(state, no_store)
             con.commit()
     if state != "half made": assert runs().empty and not run(SMALL).cached and len(runs()) == 1
     else:
-        with patch.object(manager, "connect", side_effect=InputError("asked MLflow")), pytest.raises(InputError, match="asked MLflow"): runs()
+        with patch("mlp_bench.store.connect", side_effect=InputError("asked MLflow")), pytest.raises(InputError, match="asked MLflow"): runs()
 
 
 def test_a_file_that_is_no_database_is_one_sentence(no_store):
@@ -153,7 +154,7 @@ def test_a_folder_with_blanks_and_accents_is_read_directly(no_store, monkeypatch
 def test_a_store_that_was_deleted_is_begun_again_in_the_same_process(how, no_store):
     first = run(SMALL)
     (no_store / "mlflow.db").unlink()
-    if "files" in how: manager.shutil.rmtree(no_store / "mlartifacts")
+    if "files" in how: shutil.rmtree(no_store / "mlartifacts")
     if "another" in how: fresh("run(Config(plan='cv:2', backend='logistic'))")
     else: assert runs().empty
     again = run(SMALL)
@@ -237,15 +238,15 @@ def test_a_purge_that_meets_a_locked_file_says_so_and_the_next_one_finishes(thre
 def test_a_number_that_another_process_has_now_keeps_no_run_alive(store):
     run_id, (client, _) = run(SMALL).run_id, manager.connect()
     client.delete_tag(run_id, manager.KEY)
-    assert purge(broken=True) == [] and manager.broken_runs_of(os.getpid()) == [run_id]
+    assert purge(broken=True) == [] and housekeeping.broken_runs_of(os.getpid()) == [run_id]
     host, pid, began = manager._process(os.getpid()).split(":")
     for other in f"{host}:{pid}{pid}:{began}", f"{host}:{pid[:-1] or 9}:{began}":
         client.set_tag(run_id, manager.PROCESS, other)
-        assert manager.broken_runs_of(os.getpid()) == []
+        assert housekeeping.broken_runs_of(os.getpid()) == []
     client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}")  # as older versions wrote it
-    assert purge(broken=True) == [] and manager.broken_runs_of(os.getpid()) == [run_id]
+    assert purge(broken=True) == [] and housekeeping.broken_runs_of(os.getpid()) == [run_id]
     client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}:{int(began or 2) - 1}")
-    assert manager.broken_runs_of(os.getpid()) == through_mlflow(manager.broken_runs_of, os.getpid()) == [run_id]
+    assert housekeeping.broken_runs_of(os.getpid()) == through_mlflow(housekeeping.broken_runs_of, os.getpid()) == [run_id]
     if began: assert purge(broken=True) == [run_id]
 
 
@@ -259,7 +260,7 @@ def test_a_long_loss_curve_is_stored_thinned_and_read_at_its_full_length(store):
 def test_a_run_that_was_restored_in_mid_purge_is_deleted_only_by_name(three, store):
     run_id, other = list(runs().run_id)[:2]
     client, _ = manager.connect()
-    manager._hide(client, run_id, ["../../victim", "m-" + "0" * 32])
+    housekeeping._hide(client, run_id, ["../../victim", "m-" + "0" * 32])
     victim = store / "victim"
     victim.mkdir()
     client.restore_run(run_id)  # somebody thinks better of it, by MLflow's own means

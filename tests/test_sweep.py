@@ -17,7 +17,7 @@ import pytest
 from joblib.externals.loky import reusable_executor
 from typer.testing import CliRunner
 
-from mlp_bench import manager, sweeps
+from mlp_bench import housekeeping, manager, sweeps
 from mlp_bench.cli import app
 from mlp_bench.data import InputError, load
 from mlp_bench.jobs import Job
@@ -35,7 +35,7 @@ def small(count): return [replace(SMALL, seed=s) for s in range(count)]
 def complete(configs, n_runs=None):
     "All results are there, each once, and as if trained alone"
     table = runs()
-    assert len(manager.purgeable(all=True)) == len(table) == (n_runs or len(configs)), "no run is doubled or half"
+    assert len(housekeeping.purgeable(all=True)) == len(table) == (n_runs or len(configs)), "no run is doubled or half"
     assert set(table.key) >= {c.key(HEART) for c in configs} and table.key.is_unique
     for c in (configs[0], configs[-1]): assert find(c.key(HEART)).oof.equals(measure(c, HEART).oof)
 
@@ -188,7 +188,7 @@ def test_ctrl_c_keeps_what_was_finished(store):
     out, said = child.communicate(timeout=60)
     kept = len(runs())
     assert child.returncode == 130 and "Traceback" not in said and said.strip().endswith("Interrupted."), said
-    assert 3 <= kept < 200 and len(manager.purgeable(all=True)) - len(manager.purgeable(broken=True)) == kept
+    assert 3 <= kept < 200 and len(housekeeping.purgeable(all=True)) - len(housekeeping.purgeable(broken=True)) == kept
 
 
 # The command

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 
-from mlp_bench import classifier, manager
+from mlp_bench import classifier, manager, measuring
 from mlp_bench.classifier import NumpyMLPClassifier, fit_fleet
 from mlp_bench.data import load
 from mlp_bench.keras_mlp import KerasMLPClassifier
@@ -81,7 +81,7 @@ def test_both_backends_tell_the_same():
 
 def test_networks_are_numbered_through_chunks_and_blocks(monkeypatch):
     _, whole = seen(plan="cv:5", ensemble=2)
-    monkeypatch.setattr(manager, "TOGETHER", 2 * len(HEART.y))  # two folds at once
+    monkeypatch.setattr(measuring, "TOGETHER", 2 * len(HEART.y))  # two folds at once
     monkeypatch.setattr(classifier, "BLOCK", 3)
     _, cut = seen(plan="cv:5", ensemble=2)
     assert whole != cut and sorted(whole) == sorted(cut)
@@ -133,7 +133,7 @@ def test_baselines_tell_nothing(backend):
 @both
 def test_the_watchers_time_is_not_the_fits(backend, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(manager, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     def watch(*_): clock[0] += 1000
     folds, *_ = evaluate(Config(**(SMALL | dict(backend=backend, plan="cv:2"))), HEART, None, watch)
     assert clock[0] == 2 * 4 * 1000 and folds.fit_seconds.eq(0).all()

@@ -452,9 +452,15 @@ def rank(
         if not len(found): return print(f"No runs yet in {tracking_uri()}: mlp_bench run makes the first.")
         _print_ranking(found)
 
-# %% ../nbs/07_cli.ipynb #353fa1cf
+# %% ../nbs/07_cli.ipynb #bf7168ae
 SHOWN = 10  # tables and plans
 
+def _newest(found):  # the rows of these, and how many others there are
+    group = found.groupby(["dataset", "plan"], sort=False).ngroup()
+    latest = found.started.groupby(group).max()
+    return found[group.isin(latest.nlargest(SHOWN).index)], max(0, len(latest) - SHOWN)
+
+# %% ../nbs/07_cli.ipynb #353fa1cf
 def _print_ranking(found):
     from rich import box
     from rich.table import Table
@@ -463,18 +469,14 @@ def _print_ranking(found):
     scores = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")]
     settings = list(found)[list(found).index("backend") + 1:min(map(list(found).index, TITLES))]
     table = Table("", "run", "model", "data", "plan", *settings, *(TITLES[m] for m in scores), "fit", box=box.SIMPLE_HEAD)
-    groups = [group for _, group in found.groupby(["dataset", "plan"], sort=False)]
-    for group in _newest(groups):
+    shown, more = _newest(found)
+    for _, group in shown.groupby(["dataset", "plan"], sort=False):
         for _, r in group.iterrows():
             table.add_row(str(r["rank"]), r.run_id[:8], NAMES.get(r.backend, r.backend), _visible(r.dataset), short_plan(r.plan),
                           *(str(r[s]) for s in settings), *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
         table.add_section()
     _console(150).print(table)
-    if len(groups) > SHOWN: print(f"These are the {SHOWN} with the newest runs; there are {len(groups) - SHOWN:,} more tables and plans: --data and --plan choose one, --json FILE has all.")
-
-def _newest(groups):  # in their old order
-    latest = sorted(range(len(groups)), key=lambda i: groups[i].started.max(), reverse=True)[:SHOWN]
-    return [groups[i] for i in sorted(latest)]
+    if more: print(f"These are the {SHOWN} with the newest runs; there are {more:,} more tables and plans: --data and --plan choose one, --json FILE has all.")
 
 # %% ../nbs/07_cli.ipynb #752fe9e9
 @app.command()

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import warnings
 from _thread import interrupt_main
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -61,7 +61,8 @@ def _flush():
 @contextmanager
 def clear_errors():
     "Turn exceptions into one sentence on stderr and an exit code"
-    try: _check_folder(); yield; _flush()
+    try:
+        with redirect_stdout(sys.stdout): _check_folder(); yield; _flush()  # `_pour` may send the rest of it elsewhere
     except (KeyboardInterrupt, typer.Abort): _say("Interrupted."); raise typer.Exit(130) from None
     except (typer.Exit, BrokenPipeError): raise
     except Exception as e:
@@ -211,9 +212,18 @@ def _print_report(dataset, runs):
     if dataset.target == "HeartDisease": console.print("A teaching example, not for clinical use.")
     console.print(NEXT.format(run_id=runs[0].run_id[:8]))
 
-# %% ../nbs/07_cli.ipynb #e2e11f61
-def _is_stream(path): return path.exists() and not path.is_file() and not path.is_dir()  # a pipe or a terminal
+# %% ../nbs/07_cli.ipynb #94513e34
+def _links(path):  # the path, and where it leads, one link after another
+    for _ in range(40):
+        yield path
+        if not path.is_symlink(): return
+        path = path.parent / os.readlink(path)
 
+def _is_open(path): return any(os.path.realpath(p.parent).startswith(("/proc/", "/dev/fd")) for p in _links(path))  # the name of something open
+
+def _is_stream(path): return _is_open(path) or path.exists() and not path.is_file() and not path.is_dir()  # or a pipe, or a terminal
+
+# %% ../nbs/07_cli.ipynb #e2e11f61
 def _takes_a_file(path):
     try:
         if _is_stream(path): return os.access(path, os.W_OK)
@@ -241,17 +251,28 @@ def _check_place(path, data=""):  # `data` is what will be read
     if Path(data).suffix.lower() in (".csv", ".parquet") and _is_same(Path(path), Path(data)): raise InputError(f"{path} is the table that is read, and would be overwritten: choose another place.")
     if _is_of_store(Path(path)): raise InputError(f"{path} belongs to the run store, which would be destroyed: choose another place.")
 
+# %% ../nbs/07_cli.ipynb #d2307dcc
 def _write(path, text):
     from mlp_bench.data import InputError
-    try: _put(Path(path), text)
+    try: _pour(Path(path), text) if _is_stream(Path(path)) else _put(Path(path), text)
+    except BrokenPipeError: raise  # the reader has had enough
     except (OSError, RuntimeError) as e: raise InputError(f"{path} cannot be written ({getattr(e, 'strerror', None) or e}): choose another place.") from None
 
 def _put(path, text):
-    if _is_stream(path): return path.write_text(text, encoding="utf-8")
     path = path.resolve()
     with tempfile.TemporaryDirectory(dir=path.parent) as d:
         Path(d, path.name).write_text(text, encoding="utf-8")
         os.replace(Path(d, path.name), path)
+
+def _pour(path, text):
+    number = _number(path)
+    with path.open("a", encoding="utf-8") if number is None else open(number, "w", encoding="utf-8", closefd=False) as stream:
+        stream.write(text.rstrip("\n") + "\n")
+    if number == 1: sys.stdout = sys.stderr  # for what is printed from now on; `clear_errors` undoes it
+
+def _number(path):  # of our own open file that the path stands for
+    ours = [os.path.realpath(folder) for folder in ("/proc/self/fd", "/dev/fd")]
+    return next((int(p.name) for p in _links(path) if os.path.realpath(p.parent) in ours and p.name.isdecimal()), None)
 
 # %% ../nbs/07_cli.ipynb #bb87722f
 def _metrics(run):

@@ -260,6 +260,24 @@ def test_predictions_go_through_a_pipe_and_a_link_stays_a_link(store):
     assert Path("link.csv").is_symlink() and Path("real.csv").read_text().startswith("p,label")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="there is none")
+@pytest.mark.parametrize("place, where", [("/dev/stdout", "> f"), ("/dev/stdout", "| cat > f"), ("/dev/fd/1", ">> f"), ("/proc/self/fd/1", "> f"), ("link", "> f"), ("/dev/fd/3", "3> f")])
+def test_a_result_goes_into_what_is_open_and_nothing_else_does(place, where, store):
+    run(Config(backend="majority", plan="cv:2"))
+    Path("link").symlink_to("/dev/stdout"), Path("f").write_text("\n")
+    file = Path("f").stat().st_ino
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -c 'from mlp_bench.cli import main; main()' rank --json {place} {where}"], capture_output=True, text=True)
+    assert done.returncode == 0 and [r["backend"] for r in json.loads(Path("f").read_text())] == ["majority"], done.stderr
+    assert Path("f").stat().st_ino == file and Path("f").read_text().startswith("\n[" if ">>" in where else "[")
+    assert "Majority" in (done.stdout if "3" in where else done.stderr)
+
+
+@pytest.mark.parametrize("place, code", [("/dev/stdout | true", 0), ("/dev/stdout > /dev/full", 2), ("/dev/fd/9", 2)])
+def test_an_open_place_that_takes_nothing_is_no_traceback(place, code, store):
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -c 'from mlp_bench.cli import main; main()' audit heart --json {place}"], capture_output=True, text=True)
+    assert done.returncode == code and len(done.stderr.splitlines()) == bool(code) and done.stdout == "", done.stderr
+
+
 def test_no_result_takes_the_place_of_a_table_or_of_the_store(store):
     table(GOOD), os.symlink("t.csv", "link.csv"), os.link("t.csv", "hard.csv"), os.symlink("mlflow.db", "link.db")
     assert CliRunner().invoke(app, ["run", "t.csv", "--target", "y", "--backend", "logistic", "--plan", "cv:2", "--json", "out.json"]).exit_code == 0

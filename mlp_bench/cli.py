@@ -32,6 +32,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def _visible(text):  # what could steer a terminal, written out
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], str(text))
 
+def _lines(text): return "\n".join(map(_visible, str(text).replace("\r\n", "\n").split("\n")))
+
 def _say(text):
     with suppress(OSError): print(_visible(text), file=sys.stderr)  # the terminal may have gone
 
@@ -267,7 +269,8 @@ def _put(path, text):
 def _pour(path, text):
     number = _number(path)
     with path.open("a", encoding="utf-8") if number is None else open(number, "w", encoding="utf-8", closefd=False) as stream:
-        stream.write(text.rstrip("\n") + "\n")
+        stream.write(_lines(text) if stream.isatty() else text)
+        if not text.endswith("\n"): stream.write("\n")
     if number == 1: sys.stdout = sys.stderr  # for what is printed from now on; `clear_errors` undoes it
 
 def _number(path):  # of our own open file that the path stands for
@@ -379,7 +382,7 @@ def _print_sweep(done, runs):
     table = Table("", "run", "model", *map(_named, shown), *(TITLES[m] for m in METRICS), "Training", box=box.SIMPLE_HEAD)
     for n, r in enumerate(runs, 1):
         told = ("" if (v := setting(r, name)) is None else _visible(_plain(v)) for name in shown)
-        table.add_row(str(n), r.run_id[:8], NAMES.get(r.config.backend, r.config.backend), *told, *(_cell(r, m) for m in METRICS), seconds(r.metrics["fit_seconds"]) + "\na fit")
+        table.add_row(str(n), r.run_id[:8], _visible(NAMES.get(r.config.backend, r.config.backend)), *told, *(_cell(r, m) for m in METRICS), seconds(r.metrics["fit_seconds"]) + "\na fit")
     console.print(_headline(done.dataset, runs))
     console.print(table)
     if len(runs) > 1: console.print("The best of many looks better than it is: its luck on these folds is part of its score. Judge it on other folds, such as --plan cv:10x1@1.")
@@ -493,8 +496,8 @@ def _print_ranking(found):
     shown, more = _newest(found)
     for _, group in shown.groupby(["dataset", "plan"], sort=False):
         for _, r in group.iterrows():
-            table.add_row(str(r["rank"]), r.run_id[:8], NAMES.get(r.backend, r.backend), _visible(r.dataset), short_plan(r.plan),
-                          *(str(r[s]) for s in settings), *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
+            told = map(_visible, (r["rank"], r.run_id[:8], NAMES.get(r.backend, r.backend), r.dataset, short_plan(r.plan), *(r[s] for s in settings)))
+            table.add_row(*told, *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
         table.add_section()
     _console(150).print(table)
     if more: print(f"These are the {SHOWN} with the newest runs; there are {more:,} more tables and plans: --data and --plan choose one, --json FILE has all.")
@@ -515,7 +518,7 @@ def contrast(
         from mlp_bench.manager import get_run
         found = compare.contrast(get_run(run_a), get_run(run_b), metric, margin)
         if json_file: _write(json_file, json.dumps(found.as_dict(), indent=1))
-        print(found)
+        print(_lines(found))
 
 # %% ../nbs/07_cli.ipynb #2074bb85
 @app.command()
@@ -564,14 +567,14 @@ def predict(
         if out: _check_place(out, file)
         model = load_model(run_id)
         text = safe_csv(model.predict(read_table(file, _text_columns(model))))
-        _write(out, text) if out else print(text, end="")
+        _write(out, text) if out else print(_lines(text) if sys.stdout.isatty() else text, end="")
         if model.target == "HeartDisease": _say("A teaching example, not for clinical use.")
 
 # %% ../nbs/07_cli.ipynb #7e9e5a93
 def _confirmed(doomed):
     from mlp_bench.data import InputError
     print(f"{len(doomed)} run(s) with their models and files will be deleted for good:")
-    for r in doomed: print(f"  {r.info.run_id}  {r.info.status:9} {r.info.run_name}")
+    for r in doomed: print(_visible(f"  {r.info.run_id}  {r.info.status:9} {r.info.run_name}"))
     if not sys.stdin.isatty(): raise InputError("Nothing was deleted, since nobody can be asked here: add --yes.")
     return typer.confirm("Delete?")
 

@@ -4,9 +4,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -314,6 +316,32 @@ def test_control_characters_of_a_table_do_not_reach_the_terminal(store):
         done = CliRunner().invoke(app, args)
         assert done.exit_code in (0, 2) and not {"\x1b", "\x9b"} & set(done.output), done.output
     assert r"\x1b[31mred" in CliRunner().invoke(app, ["audit", name, "--target", "y"]).stdout
+
+
+def on_a_terminal(*args):
+    ours, theirs = os.openpty()
+    done = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 10_000):
+            if b"Delete?" in (shown := shown + part): os.write(ours, b"n\n")
+    os.close(ours)
+    return done.wait(timeout=60), shown.decode().replace("\r\n", "\n")
+
+
+def test_control_characters_of_labels_and_of_the_store_do_not_reach_the_terminal(store):
+    red = "\x1b[31mred"
+    pd.DataFrame({"a": range(60), "y": [red if i % 3 else "blue" for i in range(60)]}).to_csv("t.csv", index=False)
+    for backend in "logistic", "majority": run(Config(data="t.csv", target="y", positive=red, backend=backend, plan="cv:2"))
+    first, second = (r.run_id for r in manager.runs().itertuples())
+    with closing(sqlite3.connect("mlflow.db")) as db, db:
+        db.execute("UPDATE runs SET name = ?", [red])
+        db.execute("UPDATE tags SET value = replace(value, '\"recipe\": \"standard\"', ?) WHERE key = 'mlp_bench.config' AND run_uuid = ?", [json.dumps({"recipe": red})[1:-1], first])
+    for args in ["predict", first, "t.csv"], ["predict", first, "t.csv", "--out", "/dev/stdout"], ["contrast", first, second], ["purge", "--all"], ["rank"]:
+        code, shown = on_a_terminal(*args)
+        assert code == 0 and r"\x1b" in shown and red not in shown, shown
+    assert f",{red}\n" in CliRunner().invoke(app, ["predict", first, "t.csv"]).stdout, "a pipe gets the label itself"
 
 
 def test_a_working_folder_that_was_deleted_is_one_sentence(tmp_path):

@@ -67,6 +67,16 @@ def test_breast_cancer_with_string_labels_is_learnt(store):
     assert out["runs"][0]["metrics"]["roc_auc"]["mean"] > 0.98
 
 
+def test_help_cuts_no_sentence_and_shows_defaults_as_they_are_typed():
+    ask = lambda *args: CliRunner().invoke(app, [*args, "--help"], env={"COLUMNS": "80"}).stdout
+    told = ask().split("Commands:")[1].split("\n\n")[0].strip().splitlines()
+    assert len(told) == len(app.registered_commands) and all(line.endswith(".") and not line.endswith("..") for line in told), told
+    for line in told:
+        text = ask(line.split()[0])
+        assert "[default: (" not in text and max(map(len, text.splitlines())) <= 80, text
+    assert "[default: 32,16]" in ask("run") and "[default: 32-16]" in ask("sweep")
+
+
 def test_a_preset_sets_recipe_and_settings_and_options_win(store):
     done = CliRunner().invoke(app, ["run", "--backend", "numpy", "--preset", "tuned", *QUICK, "--dropout", "0.1", "--json", "out.json"])
     assert done.exit_code == 0, done.output

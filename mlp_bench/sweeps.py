@@ -9,6 +9,7 @@ __all__ = ['KINDS', 'WRITTEN', 'MOST', 'NETWORKS_AT_ONCE', 'CONFIGS_AT_ONCE', 'A
 # %% ../nbs/05b_sweep.ipynb #01e601cf
 import os
 import socket
+import sys
 import warnings
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import chain
+from math import prod
 from urllib.parse import urlparse
 
 import pandas as pd
@@ -50,9 +52,15 @@ def values(
     except (ValueError, KeyError):
         raise InputError(f"--{name.replace('_', '-')} {text!r} cannot be read: write {WRITTEN[KINDS[name]]}, with commas between them.") from None
 
-# %% ../nbs/05b_sweep.ipynb #b0a9b856
+# %% ../nbs/05b_sweep.ipynb #d786d144
 MOST = 100_000
 
+def _not_too_many(settings, random):
+    size = prod(map(len, settings.values()))  # as a number of any length
+    if (wanted := min(random or size, size)) > MOST: raise InputError(f"These are {wanted:,} configurations, more than {MOST:,}: draw fewer with --random, or give fewer values.")
+    if size > sys.maxsize: raise InputError(f"The values have {size:,} combinations, of which none can be drawn: give fewer values.")
+
+# %% ../nbs/05b_sweep.ipynb #b0a9b856
 def grid(
     settings: dict,  # field of `Config` → its values
     preset_name: str = "plain",  # what the other fields are
@@ -60,10 +68,10 @@ def grid(
     sample_seed: int = 0,  # the same draw for the same seed
 ) -> list:  # of `Config`
     "All combinations of some settings, or a random sample of them"
+    _not_too_many(settings, random)
     for name in settings:
         for value in settings[name]: check(Config(**{name: value}))
     space = ParameterGrid(settings)
-    if not random and len(space) > MOST: raise InputError(f"The grid has {len(space):,} configurations, more than {MOST:,}: draw some of them with --random, or give fewer values.")
     chosen = ParameterSampler(settings, min(random, len(space)), random_state=sample_seed) if random else space
     return list(dict.fromkeys(preset(preset_name, **one) for one in chosen))
 

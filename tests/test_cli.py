@@ -4,9 +4,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -63,6 +65,16 @@ def test_breast_cancer_with_string_labels_is_learnt(store):
     out = results()
     assert out["dataset"]["classes"] == ["benign", "malignant"]
     assert out["runs"][0]["metrics"]["roc_auc"]["mean"] > 0.98
+
+
+def test_help_cuts_no_sentence_and_shows_defaults_as_they_are_typed():
+    ask = lambda *args: CliRunner().invoke(app, [*args, "--help"], env={"COLUMNS": "80"}).stdout
+    told = ask().split("Commands:")[1].split("\n\n")[0].strip().splitlines()
+    assert len(told) == len(app.registered_commands) and all(line.endswith(".") and not line.endswith("..") for line in told), told
+    for line in told:
+        text = ask(line.split()[0])
+        assert "[default: (" not in text and max(map(len, text.splitlines())) <= 80, text
+    assert "[default: 32,16]" in ask("run") and "[default: 32-16]" in ask("sweep")
 
 
 def test_a_preset_sets_recipe_and_settings_and_options_win(store):
@@ -260,6 +272,24 @@ def test_predictions_go_through_a_pipe_and_a_link_stays_a_link(store):
     assert Path("link.csv").is_symlink() and Path("real.csv").read_text().startswith("p,label")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="there is none")
+@pytest.mark.parametrize("place, where", [("/dev/stdout", "> f"), ("/dev/stdout", "| cat > f"), ("/dev/fd/1", ">> f"), ("/proc/self/fd/1", "> f"), ("link", "> f"), ("/dev/fd/3", "3> f")])
+def test_a_result_goes_into_what_is_open_and_nothing_else_does(place, where, store):
+    run(Config(backend="majority", plan="cv:2"))
+    Path("link").symlink_to("/dev/stdout"), Path("f").write_text("\n")
+    file = Path("f").stat().st_ino
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -c 'from mlp_bench.cli import main; main()' rank --json {place} {where}"], capture_output=True, text=True)
+    assert done.returncode == 0 and [r["backend"] for r in json.loads(Path("f").read_text())] == ["majority"], done.stderr
+    assert Path("f").stat().st_ino == file and Path("f").read_text().startswith("\n[" if ">>" in where else "[")
+    assert "Majority" in (done.stdout if "3" in where else done.stderr)
+
+
+@pytest.mark.parametrize("place, code", [("/dev/stdout | true", 0), ("/dev/stdout > /dev/full", 2), ("/dev/fd/9", 2)])
+def test_an_open_place_that_takes_nothing_is_no_traceback(place, code, store):
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -c 'from mlp_bench.cli import main; main()' audit heart --json {place}"], capture_output=True, text=True)
+    assert done.returncode == code and len(done.stderr.splitlines()) == bool(code) and done.stdout == "", done.stderr
+
+
 def test_no_result_takes_the_place_of_a_table_or_of_the_store(store):
     table(GOOD), os.symlink("t.csv", "link.csv"), os.link("t.csv", "hard.csv"), os.symlink("mlflow.db", "link.db")
     assert CliRunner().invoke(app, ["run", "t.csv", "--target", "y", "--backend", "logistic", "--plan", "cv:2", "--json", "out.json"]).exit_code == 0
@@ -296,6 +326,32 @@ def test_control_characters_of_a_table_do_not_reach_the_terminal(store):
         done = CliRunner().invoke(app, args)
         assert done.exit_code in (0, 2) and not {"\x1b", "\x9b"} & set(done.output), done.output
     assert r"\x1b[31mred" in CliRunner().invoke(app, ["audit", name, "--target", "y"]).stdout
+
+
+def on_a_terminal(*args):
+    ours, theirs = os.openpty()
+    done = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 10_000):
+            if b"Delete?" in (shown := shown + part): os.write(ours, b"n\n")
+    os.close(ours)
+    return done.wait(timeout=60), shown.decode().replace("\r\n", "\n")
+
+
+def test_control_characters_of_labels_and_of_the_store_do_not_reach_the_terminal(store):
+    red = "\x1b[31mred"
+    pd.DataFrame({"a": range(60), "y": [red if i % 3 else "blue" for i in range(60)]}).to_csv("t.csv", index=False)
+    for backend in "logistic", "majority": run(Config(data="t.csv", target="y", positive=red, backend=backend, plan="cv:2"))
+    first, second = (r.run_id for r in manager.runs().itertuples())
+    with closing(sqlite3.connect("mlflow.db")) as db, db:
+        db.execute("UPDATE runs SET name = ?", [red])
+        db.execute("UPDATE tags SET value = replace(value, '\"recipe\": \"standard\"', ?) WHERE key = 'mlp_bench.config' AND run_uuid = ?", [json.dumps({"recipe": red})[1:-1], first])
+    for args in ["predict", first, "t.csv"], ["predict", first, "t.csv", "--out", "/dev/stdout"], ["contrast", first, second], ["purge", "--all"], ["rank"]:
+        code, shown = on_a_terminal(*args)
+        assert code == 0 and r"\x1b" in shown and red not in shown, shown
+    assert f",{red}\n" in CliRunner().invoke(app, ["predict", first, "t.csv"]).stdout, "a pipe gets the label itself"
 
 
 def test_a_working_folder_that_was_deleted_is_one_sentence(tmp_path):

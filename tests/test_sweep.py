@@ -223,7 +223,9 @@ def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error
 
 @pytest.mark.parametrize("wrong, named", [(["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "--learning-rate"), (["--hidden-layer-sizes", "16-a"], "hyphens"),
                                           (["--early-stopping", "perhaps"], "true"), (["--engine", "ray"], "dask"), (["--engine", "dask"], "--scheduler"), (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
-                                          (["--seed", ",".join(map(str, range(400))), "--patience", ",".join(map(str, range(1, 400)))], "--random")])
+                                          (["--seed", ",".join(map(str, range(400))), "--patience", ",".join(map(str, range(1, 400)))], "--random"),
+                                          (["--seed", ",".join(map(str, range(3000))), "--patience", ",".join(map(str, range(1, 3000))), "--random", "5000000"], "5,000,000 configurations"),
+                                          ([*(part for o in ("--seed", "--patience", "--epochs", "--batch-size", "--ensemble", "--hidden-layer-sizes") for part in (o, ",".join(map(str, range(1, 3000))))), "--random", "5"], "fewer values")])
 def test_a_mistake_is_one_sentence_before_anything_is_trained(wrong, named, no_store):
     done = CliRunner().invoke(app, ["sweep", *wrong])
     assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0 and not list(no_store.iterdir())

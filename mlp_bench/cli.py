@@ -140,7 +140,7 @@ def _layers(text):
     except ValueError: raise InputError(f"Hidden layer sizes {text!r} are not whole numbers: write them with commas, such as 32,16.") from None
 
 def _configs(given, backends):
-    from mlp_bench.manager import preset
+    from mlp_bench.config import preset
     given = {k: v for k, v in given.items() if v is not None}
     if "hidden_layer_sizes" in given: given["hidden_layer_sizes"] = _layers(given["hidden_layer_sizes"])
     name = given.pop("preset", "plain")
@@ -154,7 +154,9 @@ def _progress_bar():
                     console=Console(stderr=True, force_jupyter=False), transient=True)
 
 def _train_all(configs, force):
-    from mlp_bench.manager import check, folds_of, load, run
+    from mlp_bench.data import load
+    from mlp_bench.manager import run
+    from mlp_bench.measuring import check, folds_of
     for c in configs: check(c)
     dataset = load(configs[0].data, configs[0].target, configs[0].positive)
     for c in configs: folds_of(c, dataset)
@@ -175,7 +177,7 @@ def _table(runs):
     from rich import box
     from rich.table import Table
     from mlp_bench.compare import TITLES, labels, seconds
-    from mlp_bench.manager import METRICS
+    from mlp_bench.config import METRICS
     table = Table("", *(TITLES[m] for m in METRICS), "Training", "Speed", box=box.SIMPLE_HEAD)
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
     for name, r in zip(labels(runs), runs):
@@ -238,7 +240,7 @@ def _is_same(path, other): return path.resolve() == other.resolve() or path.exis
 
 def _is_of_store(path):
     from mlp_bench.data import InputError
-    from mlp_bench.manager import _sqlite_path, tracking_uri
+    from mlp_bench.store import _sqlite_path, tracking_uri
     try: db = _sqlite_path(tracking_uri())
     except InputError: return False  # whoever opens the store will say so
     if not db: return False
@@ -281,14 +283,14 @@ def _number(path):  # of our own open file that the path stands for
 # %% ../nbs/07_cli.ipynb #bb87722f
 def _metrics(run):
     from mlp_bench.compare import interval
-    from mlp_bench.manager import METRICS
+    from mlp_bench.config import METRICS
     shown = [*METRICS, "ece", "fit_seconds", "predict_us_per_row"]
     return {m: dict(mean=run.metrics[m], std=run.metrics.get(f"{m}_std"), ci95=interval(run, m) if m in METRICS else None) for m in shown}
 
 def _as_json(dataset, runs):
     from dataclasses import asdict
     from mlp_bench.compare import contrast
-    from mlp_bench.manager import NETWORKS, _plain
+    from mlp_bench.config import NETWORKS, _plain
     nets = [r for r in runs if r.config.backend in NETWORKS]
     facts = dict(name=dataset.name, rows=len(dataset.X), columns=list(dataset.X.columns), target=dataset.target,
                  classes=[_plain(c) for c in dataset.classes], fingerprint=dataset.fingerprint)
@@ -338,7 +340,8 @@ def run(
     given = {k: v for k, v in locals().items() if k not in ("backend", "baselines", "force", "json_file")}
     with clear_errors():
         if json_file: _check_place(json_file, data)
-        from mlp_bench.manager import BACKENDS, NETWORKS
+        from mlp_bench.config import NETWORKS
+        from mlp_bench.measuring import BACKENDS
         backends = [*(NETWORKS if backend == "both" else (backend,)), *(b for b in BACKENDS if baselines and b not in NETWORKS)]
         dataset, runs = _train_all(_configs(given, dict.fromkeys(backends)), force)
         if json_file: _write(json_file, json.dumps(_as_json(dataset, runs), indent=1))
@@ -361,7 +364,7 @@ def _with_lists(command):  # the command, with the settings of `run` before its 
 
 # %% ../nbs/07_cli.ipynb #1d712944
 def _asked_for(settings, random, sample_seed):  # configurations
-    from mlp_bench.manager import NETWORKS
+    from mlp_bench.config import NETWORKS
     from mlp_bench.sweeps import grid, values
     given = {k: v for k, v in settings.items() if v is not None}
     preset = given.pop("preset", "plain")
@@ -380,7 +383,7 @@ def _print_sweep(done, runs):
     from rich import box
     from rich.table import Table
     from mlp_bench.compare import NAMES, TITLES, _named, _plain, differing, seconds, setting
-    from mlp_bench.manager import METRICS
+    from mlp_bench.config import METRICS
     shown, console = differing(runs), _console(150)
     table = Table("", "run", "model", *map(_named, shown), *(TITLES[m] for m in METRICS), "Training", box=box.SIMPLE_HEAD)
     for n, r in enumerate(runs, 1):
@@ -428,7 +431,7 @@ def sweep(
     with clear_errors():
         if json_file: _check_place(json_file, settings["data"])
         from mlp_bench.data import InputError
-        from mlp_bench.manager import METRICS
+        from mlp_bench.config import METRICS
         if metric not in METRICS: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(METRICS)}.")
         done = _swept(_asked_for(settings | dict(backend=backend), random, sample_seed), engine, jobs, scheduler)
         _say_skipped(done)
@@ -472,11 +475,11 @@ def rank(
     "List the stored runs, best first. Each table and plan has a ranking of its own."
     with clear_errors():
         from mlp_bench import compare
-        from mlp_bench.manager import tracking_uri
+        from mlp_bench.store import shown
         if json_file: _check_place(json_file)
         found = compare.rank(metric, top, plan, data)
         if json_file: _write(json_file, found.to_json(orient="records", indent=1, double_precision=15, date_format="iso"))
-        if not len(found): return print(f"No runs yet in {tracking_uri()}: mlp_bench run makes the first.")
+        if not len(found): return print(f"No runs yet in {shown()}: mlp_bench run makes the first.")
         _print_ranking(found)
 
 # %% ../nbs/07_cli.ipynb #bf7168ae
@@ -492,7 +495,7 @@ def _print_ranking(found):
     from rich import box
     from rich.table import Table
     from mlp_bench.compare import NAMES, TITLES, seconds
-    from mlp_bench.manager import short_plan
+    from mlp_bench.config import short_plan
     scores = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")]
     settings = list(found)[list(found).index("backend") + 1:min(map(list(found).index, TITLES))]
     table = Table("", "run", "model", "data", "plan", *settings, *(TITLES[m] for m in scores), "fit", box=box.SIMPLE_HEAD)
@@ -518,7 +521,7 @@ def contrast(
     with clear_errors():
         if json_file: _check_place(json_file)
         from mlp_bench import compare
-        from mlp_bench.manager import get_run
+        from mlp_bench.store import get_run
         found = compare.contrast(get_run(run_a), get_run(run_b), metric, margin)
         if json_file: _write(json_file, json.dumps(found.as_dict(), indent=1))
         print(_lines(found))
@@ -542,7 +545,7 @@ def report(
     with clear_errors():
         _check_place(out, data)
         from mlp_bench.data import InputError, load
-        from mlp_bench.manager import NETWORKS
+        from mlp_bench.config import NETWORKS
         from mlp_bench.reports import CONTENDERS, report as written
         if backend not in ("both", *NETWORKS): raise InputError(f"Unknown backend {backend!r}: choose both, numpy or keras.")
         backends = tuple(b for b in CONTENDERS if b not in NETWORKS or backend in ("both", b))
@@ -591,12 +594,12 @@ def purge(
 ):
     "Delete stored runs with their models and files. It shows them and asks first; nothing outside mlp_bench's experiment is touched."
     with clear_errors():
-        from mlp_bench import manager
+        from mlp_bench import housekeeping
         from mlp_bench.data import InputError
         if not (run or broken or all): raise InputError("Say what to delete: --run ID, --broken or --all.")
-        doomed = manager.purgeable(run or (), broken, all)
+        doomed = housekeeping.purgeable(run or (), broken, all)
         if doomed and not yes and not _confirmed(doomed): return print("Nothing was deleted.")
-        gone = manager.purge([r.info.run_id for r in doomed])  # those that were shown, and no others
+        gone = housekeeping.purge([r.info.run_id for r in doomed])  # those that were shown, and no others
         print(f"Deleted {len(gone)} run(s)." if gone else "Nothing to delete.")
 
 # %% ../nbs/07_cli.ipynb #caaeeeac

@@ -22,7 +22,6 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
 
 from .config import LOWER, METRICS, NET_PARAMS, NETWORKS, Config, parse_plan
 from .data import InputError, need
@@ -52,6 +51,7 @@ def ci95(
     "95 % confidence interval for the mean over folds, corrected for shared training rows"
     x = _defined(values)
     if len(x) < 2: return None
+    from scipy.special import stdtrit
     half = stdtrit(len(x) - 1, 0.975) * corrected_se(x, n_train, n_test)
     return float(x.mean() - half), float(x.mean() + half)
 
@@ -226,6 +226,7 @@ def corrected_tests(
     "Is the mean difference zero, is it within the margin, and how probable is each"
     d = _defined(d)
     if len(d) < 2: return dict(ci95=None, p_value=None, p_equivalent=None, probabilities=None)
+    from scipy.special import stdtr
     z = (np.array([-margin, 0, margin]) - d.mean()) / max(corrected_se(d, n_train, n_test), 1e-12)  # equal differences have no spread
     below, under0, _ = map(float, stdtr(len(d) - 1, z))
     _, over0, above = map(float, stdtr(len(d) - 1, -z))

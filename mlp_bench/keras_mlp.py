@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from .classifier import BinaryMLP
-from .numpy_mlp import DivergenceError, dropout_seeds, initial_kernels, streams
+from .numpy_mlp import diverged, dropout_seeds, initial_kernels, streams
 
 # %% ../nbs/04_keras_mlp.ipynb #0328e47a
 @contextmanager
@@ -144,15 +144,14 @@ def averaging(
 
 # %% ../nbs/04_keras_mlp.ipynb #5fbfdb1f
 def watching(
-    learning_rate,  # for the message
-    steps,          # per epoch
-):                  # returns a callback
+    params,  # the estimator's parameters, a dict
+    steps,   # per epoch
+):           # returns a callback
     "A callback that raises `DivergenceError` after an epoch whose loss is not finite"
     keras, _ = import_keras()
     def check(epoch, logs):
-        if not math.isfinite(logs["loss"]): raise DivergenceError(
-            f"the loss became {logs['loss']} by step {(epoch + 1) * steps} with learning_rate={learning_rate:g}: "
-            "try a smaller one, and scale the inputs")
+        if not math.isfinite(logs["loss"]):
+            raise diverged(logs["loss"], f"{(epoch + 1) * steps} or before", *(params[name] for name in ("learning_rate", "weight_decay", "l2")))
     return keras.callbacks.LambdaCallback(on_epoch_end=check)
 
 # %% ../nbs/04_keras_mlp.ipynb #12c44a18
@@ -168,7 +167,7 @@ def fit_keras(
     keras, _ = import_keras()
     p, n, steps = params, len(rows[0]), math.ceil(len(rows[0]) / params["batch_size"])
     model, (_, shuffles, _) = compiled(sizes, p, seed, steps), streams(seed)
-    callbacks, count = [watching(p["learning_rate"], steps), *callbacks], math.ceil(p["average_last"] * p["epochs"])
+    callbacks, count = [watching(p, steps), *callbacks], math.ceil(p["average_last"] * p["epochs"])
     average, mean = averaging(model, p["epochs"] - count, count)
     if count: callbacks.append(average)
     if validation: callbacks.append(keras.callbacks.EarlyStopping(patience=p["patience"], restore_best_weights=True))

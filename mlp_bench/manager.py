@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .config import FOLD_SEED, LOWER, METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, _plain, parse_plan, preset, short_plan
+from .config import FOLD_SEED, LOWER, METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, parse_plan, preset, short_plan
 from .data import Dataset, InputError, first_line, load, need
 from .measuring import BACKENDS, BOOSTERS, check, ece, estimator, evaluate, fit_all, folds_of, key, splits, summarise
 from .models import Model, final_model, read_model, save_model
 from .numpy_mlp import DivergenceError
-from .store import (EXPERIMENT, FILES, KEY, PROCESS, Run, _digest, _finished, _model_folder, _reachable, _sqlite_path, _writable,
+from .store import (FILES, KEY, PROCESS, Run, _digest, _finished, _model_folder, _reachable, _sqlite_path, _writable,
                              connect, find, get_run, runs, shown, tracking_uri)
 
 # %% ../nbs/05_manager.ipynb #03b7483f

@@ -299,9 +299,10 @@ def streams(
 class DivergenceError(ValueError, FloatingPointError):
     "Training produced a loss that is not a finite number"
 
-def diverged(loss, step, learning_rate):
-    "The error that names the step and the learning rate"
-    return DivergenceError(f"the loss became {loss} at step {step} with learning_rate={float(learning_rate):g}: try a smaller one, and scale the inputs")
+def diverged(loss, step, learning_rate, weight_decay=0, l2=0):
+    "The error that names the step, and the settings that make steps too long"
+    told = [f"{name}={float(value):g}" for name, value in dict(learning_rate=learning_rate, weight_decay=weight_decay, l2=l2).items() if value]
+    return DivergenceError(f"the loss became {loss} at step {step} with {' and '.join(told)}: try {'smaller ones' if told[1:] else 'a smaller one'}, and scale the inputs")
 
 # %% ../nbs/03_numpy_mlp.ipynb #baf0193c
 SETTINGS = ("activation", "dropout", "optimizer", "learning_rate", "weight_decay", "l2", "label_smoothing", "initializer", "dtype", "rng")
@@ -351,7 +352,7 @@ TextbookMLP.gradient = _gradient
 def _step(self, X, y, w=1.0):
     "One optimiser step on a batch; returns the loss before it"
     loss, self.steps = self.gradient(X, y, w), self.steps + 1
-    if not math.isfinite(loss): raise diverged(loss, self.steps, self.learning_rate)
+    if not math.isfinite(loss): raise diverged(loss, self.steps, self.learning_rate, self.decay, self.l2)
     if self.decay: self.theta -= self.theta * self.decay * self.learning_rate
     self.update(self.theta, self.grad)
     return float(loss)
@@ -655,7 +656,9 @@ def _complain(self, losses, members):
     "Raise if one of these members met a loss that is not finite in the epoch just run"
     for k in members:
         bad = np.flatnonzero(~np.isfinite(losses[k]))
-        if len(bad): raise diverged(losses[k, bad[0]], self.steps - losses.shape[1] + bad[0] + 1, self.nets[k].learning_rate)
+        if len(bad):
+            net, step = self.nets[k], self.steps - losses.shape[1] + bad[0] + 1
+            raise diverged(losses[k, bad[0]], step, net.learning_rate, net.decay, net.l2)
 
 Fleet.complain = _complain
 

@@ -54,7 +54,8 @@ def shown(
 # %% ../nbs/04e_store.ipynb #4faf1d65
 def _reachable(uri):
     if not uri.startswith(("http://", "https://")): return
-    e = within(10, lambda: urlopen(uri.rstrip("/") + "/health", timeout=5).close())  # in all, however slowly it speaks
+    health = re.sub("//[^/@]*@", "//", uri).rstrip("/") + "/health"  # which asks for no name and password
+    e = within(10, lambda: urlopen(health, timeout=5).close())  # in all, however slowly it speaks
     if isinstance(e, (OSError, ValueError, HTTPException)) and not isinstance(e, HTTPError):  # which is an answer
         raise InputError(f"No MLflow server answers at {shown(uri)} ({getattr(e, 'reason', e)}): start it, or change MLFLOW_TRACKING_URI.")
 

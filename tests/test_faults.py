@@ -3,12 +3,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -263,6 +264,18 @@ def matters(config):
     "What of a configuration reaches the numbers, said independently of `key`"
     read = {"logistic": SEED_ONLY - {"seed"}, "sklearn_mlp": SEED_ONLY}.get(config.backend, set(CHOICES))
     return {n: v for n, v in asdict(config).items() if n in read} | {"plan": parse_plan(config.plan), "positive": config.positive or "1"}
+
+
+def test_a_server_that_speaks_a_byte_at_a_time_is_waited_for_ten_seconds(no_store, monkeypatch):
+    def drip(listening):
+        with listening.accept()[0] as visitor, suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nX: " + b"-" * 99:
+                visitor.send(bytes([byte]))
+                time.sleep(1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=[listening], daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises(InputError, match="No MLflow server answers .*no answer within 10 s"): runs()
 
 
 @settings(max_examples=200, deadline=None)

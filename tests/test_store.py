@@ -193,6 +193,24 @@ def test_the_footprint_is_what_a_purge_deletes(three, store):
     assert footprint([]) == []
 
 
+def test_files_that_a_purge_leaves_alone_weigh_nothing(three, store):
+    treasure = store / "elsewhere" / "artifacts"
+    treasure.mkdir(parents=True)
+    (treasure / "thesis.tex").write_text("all of it")
+    whole, = footprint(three[:1])
+    with closing(sqlite3.connect("mlflow.db")) as db, db: db.execute("UPDATE runs SET artifact_uri = ?", [treasure.as_uri()])
+    told, = footprint(three[:1])
+    assert 0 < told["files"] < whole["files"] and told["models"] == whole["models"]
+
+
+@pytest.mark.parametrize("uri", ["postgresql://ann:s3cret@127.0.0.1:9/runs", "http://ann:s3cret@127.0.0.1:9", "bogus://ann:s3c:r@t@host/x"])
+def test_no_message_says_the_password_of_a_store(uri, no_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for ask in (runs, lambda: run(SMALL), lambda: purge(broken=True)):
+        with pytest.raises(InputError) as error: ask()
+        assert "ann:***@" in str(error.value) and not any(part in str(error.value) for part in ("s3c", "r@t"))
+
+
 def test_files_that_are_elsewhere_weigh_nothing(three):
     with closing(sqlite3.connect("mlflow.db")) as con:
         con.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/1/' || run_uuid")

@@ -102,6 +102,16 @@ def test_a_figure_of_the_site_has_a_name_or_is_refused():
     with pytest.raises(docs.DocsError, match="no fig-alt"): docs.named(figure, "plot()", "x.ipynb")
 
 
+def test_a_command_of_the_site_has_its_options_in_place_of_a_signature():
+    page = docs.said("[source](mlp_bench/cli.py#L1)\n\n### bench\n\n```python\ndef bench(\n    task:Annotated=None\n):\n```\n\n*Time it.*")
+    assert "Annotated" not in page and "mlp_bench bench [OPTIONS]" in page and "*Time it.*" in page
+    assert re.search(r"^\| `--rounds <.+>` \| How often .+ \| 7; .+ \|$", page, re.M)
+
+
+def test_what_a_cell_printed_breaks_or_is_set_smaller_but_a_table_keeps_its_lines():
+    assert [docs.printed_as(text) for text in ("word " * 40, "─" * 110, "─" * 130)] == [" prose", "", " wide"]
+
+
 def steps(guide):
     "The blocks of a guide below `<!-- tested -->`; neighbours in one language are one script"
     blocks = TESTED.findall((ROOT / "howto" / guide).read_text(encoding="utf-8"))

@@ -163,7 +163,7 @@ def finish(path):
             if figure := output.get("data", {}).get("image/svg+xml"):
                 output["data"]["image/svg+xml"] = named("".join(figure), "".join(cell["source"]), path.name)
             if text := output.get("data", {}).get("text/markdown"):
-                output["data"]["text/markdown"] = site_links(said("".join(text)), page.stem)
+                output["data"]["text/markdown"] = site_links(said(sourced("".join(text), page.stem)), page.stem)
     path.unlink()
     page.write_text(json.dumps(nb), encoding="utf-8")
 
@@ -174,6 +174,16 @@ def named(figure, source, notebook):
     if not found: raise DocsError(f"nbs/{notebook}: this cell draws a figure and has no fig-alt: {source[:60]!r}")
     label = html.escape(str(yaml.safe_load(found[1])))
     return figure[figure.index("<svg"):].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def sourced(text, page):
+    "What show_doc writes, with the link to the source in this chapter's module: nbdev takes the first module that has such a name"
+    from mlp_bench._modidx import d
+    found, modules = re.search(r"^#+ (\w+)$", text, re.M), [m for m, names in d["syms"].items() if any(link.startswith(page + ".html") for link, _ in names.values())]
+    if not found or not modules: return text
+    file = modules[0].replace(".", "/") + ".py"
+    line = next((n.lineno for n in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if getattr(n, "name", "") == found[1]), None)
+    return re.sub(r"mlp_bench/\w+\.py#L\d+", f"{file}#L{line}", text, count=1) if line else text
 
 
 def said(text):
@@ -215,6 +225,7 @@ def site_links(text, page):
     text = re.sub(r"\[\[(`[^`]+`)\]\([^)]*\)\]\(", r"[\1](", text.replace(site_url(), ""))  # nbdev links a name, even within a link
     text = LINK.sub(site_link, text)
     text = re.sub(r"\[(`[^`]+`)\]\((\w+\.html)#(\w+)\)", lambda match: place(match, page), text)
+    text = re.sub(r"^(#+) __(\w+)__$", r"\1 \_\_\2\_\_", text, flags=re.M)  # a name, and not a bold one
     return re.sub(r"^#+ .*?$|^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
 
 

@@ -152,7 +152,7 @@ def no_imports(source):
 def finish(path):
     "Refuse a stored error, show commands as one types them, set the links right, take the number off the name"
     nb, page = json.loads(path.read_text(encoding="utf-8")), path.with_name(NUMBER.sub("", path.name))
-    for cell in nb["cells"]:
+    for n, cell in enumerate(nb["cells"]):
         if any(o["output_type"] == "error" for o in cell.get("outputs", [])):
             raise DocsError(f"nbs/{path.name}: this cell ended in an error, run it again: {''.join(cell['source'])[:60]!r}")
         if cell["cell_type"] == "code" and (code := split_directives("".join(cell["source"]))[1]).startswith("!"): cell["source"] = code[1:].removesuffix(QUIET)
@@ -161,7 +161,7 @@ def finish(path):
         if cell["cell_type"] == "markdown": cell["source"] = site_links("".join(cell["source"]), page.stem)
         for output in cell.get("outputs", []):
             if figure := output.get("data", {}).get("image/svg+xml"):
-                output["data"]["image/svg+xml"] = named("".join(figure), "".join(cell["source"]), path.name)
+                output["data"]["image/svg+xml"] = apart(named("".join(figure), "".join(cell["source"]), path.name), n)
             if text := output.get("data", {}).get("text/markdown"):
                 output["data"]["text/markdown"] = site_links(said(sourced("".join(text), page.stem)), page.stem)
     path.unlink()
@@ -174,6 +174,11 @@ def named(figure, source, notebook):
     if not found: raise DocsError(f"nbs/{notebook}: this cell draws a figure and has no fig-alt: {source[:60]!r}")
     label = html.escape(str(yaml.safe_load(found[1])))
     return figure[figure.index("<svg"):].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def apart(figure, n):
+    "A figure whose ids are its own: matplotlib numbers the parts of each figure anew"
+    return re.sub(r'( id="|href="#|url\(#)(?=\w)', rf"\1c{n}-", figure)
 
 
 def sourced(text, page):

@@ -102,6 +102,10 @@ def test_a_figure_of_the_site_has_a_name_or_is_refused():
     with pytest.raises(docs.DocsError, match="no fig-alt"): docs.named(figure, "plot()", "x.ipynb")
 
 
+def test_two_figures_of_a_page_share_no_id():
+    assert docs.apart('<path id="m"/><use xlink:href="#m"/><g clip-path="url(#m)"/>', 3) == '<path id="c3-m"/><use xlink:href="#c3-m"/><g clip-path="url(#c3-m)"/>'
+
+
 def test_a_command_of_the_site_has_its_options_in_place_of_a_signature():
     page = docs.said("[source](mlp_bench/cli.py#L1)\n\n### bench\n\n```python\ndef bench(\n    task:Annotated=None\n):\n```\n\n*Time it.*")
     assert "Annotated" not in page and "mlp_bench bench [OPTIONS]" in page and "*Time it.*" in page

@@ -35,7 +35,8 @@ OWN = ("workbench.", "bench.", "cli.")  # their names are everyday words, such a
 FORMULA = re.compile(r'<span class="math (inline|display)">\\[(\[](.+?)\\[)\]]</span>', re.S)
 TYPESETTER = re.compile(r"<(?:link|script)\b[^>]*//[^>]*/(?:katex|mathjax|polyfill)[^>]*>(?:</script>)?")  # of smalldocs, and of Quarto
 FONTS = re.compile(r"@import url\([\"']?(?:https?:)?//[^)]*\);")
-LONG_NAME = re.compile(r"(?<=<code>)[\w.:]{30,}(?=</code>)")
+LONG_NAME = re.compile(r"(?<=<code>)[\w.:]{30,}(?=</code>)|(?<=>)(?:\w{9,}(?=</th>)|[0-9a-f]{32}(?=</td>))")  # in a text, of a column, of a run
+MAY_BREAK = re.compile(r"(?<=\w)(?=_)|(?<=::)|(?<=[a-z])(?=[A-Z])|(?<=^[0-9a-f]{16})(?=[0-9a-f]{16}$)")
 SVG_ALT = re.compile(r'<svg alt="[^"]*"(?= role="img")')  # of smalldocs; an svg has no such attribute
 OUTPUT = re.compile(r'(<div class="cell-output[^"]*)"[^>]*>\s*<pre[^>]*><code[^>]*>([^<]*)')  # what a cell printed; a table of ours has a rule
 LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#|/)([^)\s\"]+)")
@@ -151,7 +152,7 @@ def no_imports(source):
 def finish(path):
     "Refuse a stored error, show commands as one types them, set the links right, take the number off the name"
     nb, page = json.loads(path.read_text(encoding="utf-8")), path.with_name(NUMBER.sub("", path.name))
-    for cell in nb["cells"]:
+    for n, cell in enumerate(nb["cells"]):
         if any(o["output_type"] == "error" for o in cell.get("outputs", [])):
             raise DocsError(f"nbs/{path.name}: this cell ended in an error, run it again: {''.join(cell['source'])[:60]!r}")
         if cell["cell_type"] == "code" and (code := split_directives("".join(cell["source"]))[1]).startswith("!"): cell["source"] = code[1:].removesuffix(QUIET)
@@ -160,9 +161,9 @@ def finish(path):
         if cell["cell_type"] == "markdown": cell["source"] = site_links("".join(cell["source"]), page.stem)
         for output in cell.get("outputs", []):
             if figure := output.get("data", {}).get("image/svg+xml"):
-                output["data"]["image/svg+xml"] = named("".join(figure), "".join(cell["source"]), path.name)
+                output["data"]["image/svg+xml"] = apart(named("".join(figure), "".join(cell["source"]), path.name), n)
             if text := output.get("data", {}).get("text/markdown"):
-                output["data"]["text/markdown"] = site_links(said("".join(text)), page.stem)
+                output["data"]["text/markdown"] = site_links(said(sourced("".join(text), page.stem)), page.stem)
     path.unlink()
     page.write_text(json.dumps(nb), encoding="utf-8")
 
@@ -175,12 +176,53 @@ def named(figure, source, notebook):
     return figure[figure.index("<svg"):].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
+def apart(figure, n):
+    "A figure whose ids are its own: matplotlib numbers the parts of each figure anew"
+    return re.sub(r'( id="|href="#|url\(#)(?=\w)', rf"\1c{n}-", figure)
+
+
+def sourced(text, page):
+    "What show_doc writes, with the link to the source in this chapter's module: nbdev takes the first module that has such a name"
+    from mlp_bench._modidx import d
+    found, modules = re.search(r"^#+ (\w+)$", text, re.M), [m for m, names in d["syms"].items() if any(link.startswith(page + ".html") for link, _ in names.values())]
+    if not found or not modules: return text
+    file = modules[0].replace(".", "/") + ".py"
+    line = next((n.lineno for n in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if getattr(n, "name", "") == found[1]), None)
+    return re.sub(r"mlp_bench/\w+\.py#L\d+", f"{file}#L{line}", text, count=1) if line else text
+
+
 def said(text):
     "What show_doc writes of a function, with the remark or the value of one that has no docstring in place of an empty phrase"
     found = re.search(r"mlp_bench/(\w+)\.py.*?^#+ (\w+)$", text, re.M | re.S)
+    if found and found[1] == "cli" and found[2] in commands(): return with_options(text, found[2])
     if not found or EMPTY not in text: return text
     line = dict(public(f"mlp_bench.{found[1]}")).get(found[2], "").replace("\\|", "|")
     return text.replace(EMPTY, line)
+
+
+def commands():
+    "The commands of the command line by name"
+    import typer
+    from mlp_bench.cli import app
+    return typer.main.get_command(app).commands
+
+
+def with_options(text, name):
+    "What show_doc writes of a command, with its options as `--help` tells them in place of a signature that tells nothing"
+    import typer
+    command = commands()[name]
+    told = (option.get_help_record(typer.Context(command)) for option in command.params)
+    lines = [f"| `{option}` | {said} | {default} |" for option, said, default in map(option_cells, told)]
+    usage = " ".join(["mlp_bench", name, *command.collect_usage_pieces(typer.Context(command))])
+    text = re.sub(r"^```python\n.*?^```$", f"```text\n{usage}\n```", text, count=1, flags=re.M | re.S)
+    return text.rstrip() + "\n\n| Argument or option | What it is | Default |\n|---|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def option_cells(told):
+    "(option, help, default) of an option as Typer tells it; some defaults stand in round brackets there"
+    said, _, rest = told[1].partition("  [")
+    default = re.sub(r"^default: \(?|\)?\]$", "", rest)
+    return tuple(cell.replace("|", "\\|") for cell in (told[0], said, default))
 
 
 def site_links(text, page):
@@ -188,6 +230,7 @@ def site_links(text, page):
     text = re.sub(r"\[\[(`[^`]+`)\]\([^)]*\)\]\(", r"[\1](", text.replace(site_url(), ""))  # nbdev links a name, even within a link
     text = LINK.sub(site_link, text)
     text = re.sub(r"\[(`[^`]+`)\]\((\w+\.html)#(\w+)\)", lambda match: place(match, page), text)
+    text = re.sub(r"^(#+) __(\w+)__$", r"\1 \_\_\2\_\_", text, flags=re.M)  # a name, and not a bold one
     return re.sub(r"^#+ .*?$|^```.*?^```", lambda block: re.sub(r"\[(`[^`]+`)\]\(.*?\)", r"\1", block[0]), text, flags=re.M | re.S)
 
 
@@ -290,10 +333,16 @@ def finish_site(site):
     for path in site.rglob("*.css"): path.write_text(FONTS.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
     for path in site.rglob("*.html"):
         text = described(path.read_text(encoding="utf-8"))
-        text = OUTPUT.sub(lambda found: found[0] if "─" in found[2] else found[1] + " prose" + found[0][len(found[1]):], text)
+        text = OUTPUT.sub(lambda found: found[1] + printed_as(html.unescape(found[2])) + found[0][len(found[1]):], text)
         text = SVG_ALT.sub("<svg", text)
-        text = LONG_NAME.sub(lambda name: re.sub(r"(?<=\w)(?=_)|(?<=::)", "<wbr>", name[0]), text)
+        text = LONG_NAME.sub(lambda name: MAY_BREAK.sub("<wbr>", name[0]), text)
         path.write_text(TYPESETTER.sub("", FORMULA.sub(mathml, text)), encoding="utf-8")
+
+
+def printed_as(text):
+    "The class of what a cell printed: sentences may break, a table may not, and a wide one is set smaller"
+    if "─" not in text: return " prose"
+    return " wide" * (max(len(line) for line in text.splitlines()) > 112)
 
 
 def mathml(match):

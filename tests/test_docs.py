@@ -102,6 +102,28 @@ def test_a_figure_of_the_site_has_a_name_or_is_refused():
     with pytest.raises(docs.DocsError, match="no fig-alt"): docs.named(figure, "plot()", "x.ipynb")
 
 
+def test_two_figures_of_a_page_share_no_id():
+    assert docs.apart('<path id="m"/><use xlink:href="#m"/><g clip-path="url(#m)"/>', 3) == '<path id="c3-m"/><use xlink:href="#c3-m"/><g clip-path="url(#c3-m)"/>'
+
+
+def test_a_command_of_the_site_has_its_options_in_place_of_a_signature():
+    page = docs.said("[source](mlp_bench/cli.py#L1)\n\n### bench\n\n```python\ndef bench(\n    task:Annotated=None\n):\n```\n\n*Time it.*")
+    assert "Annotated" not in page and "mlp_bench bench [OPTIONS]" in page and "*Time it.*" in page
+    assert re.search(r"^\| `--rounds <.+>` \| How often .+ \| 7; .+ \|$", page, re.M)
+
+
+def test_a_name_that_two_modules_have_leads_to_the_source_of_its_chapter():
+    by_nbdev = "[source](https://x/mlp_bench/cli.py#L1)\n\n### rank\n"
+    page = docs.sourced(by_nbdev, "compare")
+    line = int(re.search(r"/mlp_bench/compare\.py#L(\d+)\)", page)[1])
+    assert (ROOT / "mlp_bench" / "compare.py").read_text(encoding="utf-8").splitlines()[line - 1].startswith("def rank(")
+    assert docs.said(page) == page and "`--metric <str>`" in docs.said(by_nbdev)
+
+
+def test_what_a_cell_printed_breaks_or_is_set_smaller_but_a_table_keeps_its_lines():
+    assert [docs.printed_as(text) for text in ("word " * 40, "─" * 110, "─" * 130)] == [" prose", "", " wide"]
+
+
 def steps(guide):
     "The blocks of a guide below `<!-- tested -->`; neighbours in one language are one script"
     blocks = TESTED.findall((ROOT / "howto" / guide).read_text(encoding="utf-8"))

@@ -10,12 +10,13 @@ import shlex
 from dataclasses import asdict, fields, replace
 from html import escape
 
+import numpy as np
 import pandas as pd
 
 from .compare import (CAUTION, MEASURE_TITLES, _run_all, calibration_figure, confusion_figure, contrasts, curve_figure, decision_figure, gallery,
                                labels, measures, precision_recall_figure, pretty, roc_figure, table)
+from .config import NETWORKS, parse_plan, preset
 from .data import audit, load, versions
-from .config import parse_plan, preset
 from .measuring import BACKENDS
 
 # %% ../nbs/06b_report.ipynb #c72c1b8b
@@ -93,8 +94,15 @@ def _page(title, body):
             f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'"><title>{escape(title)}</title>{STYLE}</head><body>{body}</body></html>')
 
 # %% ../nbs/06b_report.ipynb #c494203c
-def _lead(d, runs, found): return f"<p class='lead'><b>{escape(d.name)}, {escape(runs[0].config.plan)}</b>: {escape(found.verdict.iloc[0])}</p>" if len(found) else ""
+def _rival(runs):  # the place among the others of the one to name first: the other network, or else the best
+    networks = [i for i, r in enumerate(runs[1:]) if r.config.backend in NETWORKS]
+    return networks[0] if networks else int(np.argmax(np.nan_to_num([r.metrics["roc_auc"] for r in runs[1:]])))
 
+def _lead(d, runs, found):
+    if not len(found): return ""
+    return f"<p class='lead'><b>{escape(d.name)}, {escape(runs[0].config.plan)}</b>: {escape(found.verdict.iloc[_rival(runs)])}</p>"
+
+# %% ../nbs/06b_report.ipynb #eb3868d6
 def _assembled(title, parts, command):  # the page; parts are (dataset, runs, contrasts)
     tables = {d.name: d for d, _, _ in parts}
     heart = f"<p class='notice'>{CAUTION}</p>" if any(d.target == "HeartDisease" for d in tables.values()) else ""

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -120,9 +121,13 @@ def check(
     _one_of("backend", config.backend, BACKENDS)
     _one_of("recipe", config.recipe, RECIPE_VERSIONS)
     parse_plan(config.plan)
-    try: BACKENDS["numpy"](config)._validate_params()  # of a baseline too: what nobody reads is recorded all the same
+    estimator(config)  # a library that cannot be loaded says so
+    network = BACKENDS["numpy"](config)
+    try:
+        if config.backend in NETWORKS: network._validate_params()
+        else: BaseEstimator._validate_params(network)  # each setting for itself: what no baseline reads is recorded all the same
+        _not_absurd(config)
     except ValueError as e: raise InputError(f"{e}") from None
-    _not_absurd(config)
 
 # %% ../nbs/04c_measuring.ipynb #38126148
 def _room_to_validate(config, y):

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from mlp_bench import measuring
 from mlp_bench.cli import app
 from mlp_bench.data import load
-from mlp_bench.manager import Config, load_model, preset, run
+from mlp_bench.manager import Config, load_model, preset, run, runs
 
 QUICK = ["--plan", "cv:3", "--epochs", "5"]
 
@@ -347,7 +347,7 @@ def test_control_characters_of_labels_and_of_the_store_do_not_reach_the_terminal
     red = "\x1b[31mred"
     pd.DataFrame({"a": range(60), "y": [red if i % 3 else "blue" for i in range(60)]}).to_csv("t.csv", index=False)
     for backend in "logistic", "majority": run(Config(data="t.csv", target="y", positive=red, backend=backend, plan="cv:2"))
-    first, second = (r.run_id for r in manager.runs().itertuples())
+    first, second = (r.run_id for r in runs().itertuples())
     with closing(sqlite3.connect("mlflow.db")) as db, db:
         db.execute("UPDATE runs SET name = ?", [red])
         db.execute("UPDATE tags SET value = replace(value, '\"recipe\": \"standard\"', ?) WHERE key = 'mlp_bench.config' AND run_uuid = ?", [json.dumps({"recipe": red})[1:-1], first])

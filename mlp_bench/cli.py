@@ -514,8 +514,8 @@ def _print_ranking(found):
     table = Table("", Column("run", min_width=8), "model", "data", "plan", *_heads(settings), *(Column(TITLES[m], min_width=5) for m in scores), "fit", box=box.SIMPLE_HEAD, padding=(0, 1))
     for _, group in shown.groupby(["dataset", "plan"], sort=False):
         for _, r in group.iterrows():
-            told = map(_visible, (r["rank"], r.run_id[:8], NAMES.get(r.backend, r.backend), r.dataset, short_plan(r.plan), *_cells(r, settings)))
-            table.add_row(*told, *(f"{r[m]:.3f}" for m in scores), seconds(r.fit_seconds))
+            told = map(_visible, (f"{r['rank']}".replace("<NA>", "–"), r.run_id[:8], NAMES.get(r.backend, r.backend), r.dataset, short_plan(r.plan), *_cells(r, settings)))
+            table.add_row(*told, *(f"{r[m]:.3f}".replace("nan", "–") for m in scores), seconds(r.fit_seconds).replace("nan min", "–"))
         table.add_section()
     _console(150).print(table)
     if more: print(f"These are the {SHOWN} with the newest runs; there are {more:,} more tables and plans: --data and --plan choose one, --json FILE has all.")

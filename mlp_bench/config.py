@@ -71,7 +71,7 @@ PRESETS = {
 
 # %% ../nbs/04b_config.ipynb #7faf95f4
 def _one_of(name, value, allowed):
-    if value not in allowed: raise InputError(f"Unknown {name} {value!r}: choose one of {', '.join(allowed)}.")
+    if not isinstance(value, str) or value not in allowed: raise InputError(f"Unknown {name} {value!r}: choose one of {', '.join(allowed)}.")
 
 def preset(
     name: str = "plain",  # a key of `PRESETS`

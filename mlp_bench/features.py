@@ -107,8 +107,8 @@ class SmoothScaler(RobustScaler):
         super().fit(X)
         values = np.asarray(X, dtype=float)
         middle, half = np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0), np.ptp(values, axis=0) / 2
-        small = (self.scale_ == 1) & (middle > 1e-15 * np.abs(values).max(axis=0))  # taken for constant, but more than rounding
-        self.scale_ = np.select([(middle == 0) & (half > 0), small], [half, middle], self.scale_)
+        rounding = 1e-15 * np.abs(values).max(axis=0)
+        self.scale_ = np.select([(middle == 0) & (half > rounding), (self.scale_ == 1) & (middle > rounding)], [half, middle], self.scale_)
         return self
 
     def transform(self, X):

@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from .data import InputError
-from .manager import _absolute_store, _began, _spoken
-from .store import KEY, LIKE_TAG, NOTE, PROCESS, STAR, _ask, _experiment_id, _local, _models, _our_run, _pages, _select, _store_exists, connect, shown, tracking_uri
+from .store import (KEY, LIKE_TAG, NOTE, PROCESS, STAR, _absolute_store, _ask, _began, _experiment_id, _local, _models, _our_run, _pages, _select, _spoken,
+                             _store_exists, connect, shown, tracking_uri)
 
 # %% ../nbs/05a_housekeeping.ipynb #ecc446f9
 def mark(
@@ -32,7 +33,7 @@ def mark(
 # %% ../nbs/05a_housekeeping.ipynb #3b9333e5
 def _alive(process):
     host, pid, began, *_ = [*(process or "").split(":"), "", ""]
-    if host != socket.gethostname() or not pid.isdigit(): return True  # cannot know: leave it alone
+    if host != socket.gethostname() or not re.fullmatch("[0-9]{1,9}", pid): return True  # cannot know: leave it alone
     try: os.kill(int(pid), 0)
     except ProcessLookupError: return False
     except PermissionError: pass
@@ -55,8 +56,10 @@ def broken_runs_of(
 # %% ../nbs/05a_housekeeping.ipynb #23208196
 PURGE = "mlp_bench.purge"  # a tag: this run is being deleted, and so are these models
 
+def _ids(models): return [m for m in models if re.fullmatch("m-[0-9a-f]{32}", str(m))]  # those that can be names of models
+
 def _models_in(tag):  # which anybody may have written
-    try: return [m for m in json.loads(tag) if re.fullmatch("m-[0-9a-f]{32}", str(m))]
+    try: return _ids(json.loads(tag))
     except (ValueError, TypeError): return []
 
 def _begun():  # run → its models, of those that a purge has hidden and not yet deleted
@@ -88,7 +91,8 @@ def _root():  # the folder, as an address, in which the store keeps the files of
 
 def _at_home(root, place, *own):  # whether the files of a run or model are where the store keeps those of its runs
     home, folder = _local(root), _local(place)
-    return not folder or bool(home) and folder.resolve() == home.resolve().joinpath(*own, "artifacts")
+    if home and folder: return folder.resolve() == home.resolve().joinpath(*own, "artifacts")
+    return not home and not folder and place == "/".join([(root or "").rstrip("/"), *own, "artifacts"])
 
 # %% ../nbs/05a_housekeeping.ipynb #71c2c010
 def _our_runs(run_ids):
@@ -97,7 +101,9 @@ def _our_runs(run_ids):
     return list({r.info.run_id: r for r in [whole.get(i) or _our_run(i) for i in run_ids]}.values())
 
 def _size(folders):
-    sizes = [os.stat(Path(where, name)).st_size for folder in folders for where, _, names in os.walk(folder) for name in names]
+    sizes = []
+    for path in (Path(where, name) for folder in folders for where, _, names in os.walk(folder) for name in names):
+        with suppress(FileNotFoundError): sizes.append(path.lstat().st_size)
     return dict(files=len(sizes), bytes=sum(sizes))
 
 # %% ../nbs/05a_housekeeping.ipynb #5b5f36df
@@ -108,15 +114,17 @@ def footprint(
     found = _our_runs(list(run_ids))
     models, root, sizes = _models([r.info.run_id for r in found]), _root() if found else None, []
     for i, info in ((r.info.run_id, r.info) for r in found):
-        places = [(info.artifact_uri, i), *((folder, "models", m) for m, folder in models[i])]
+        own = [(m, folder) for m, folder in models[i] if _ids([m])]
+        places = [(info.artifact_uri, i), *((folder, "models", m) for m, folder in own)]
         folders = [_local(place) for place, *own in places if _at_home(root, place, *own)]
-        sizes.append(dict(run_id=i, name=info.run_name, status=info.status, models=[m for m, _ in models[i]]) | _size([f for f in folders if f]))
+        sizes.append(dict(run_id=i, name=info.run_name, status=info.status, models=[m for m, _ in own]) | _size([f for f in folders if f]))
     return sizes
 
 # %% ../nbs/05a_housekeeping.ipynb #2d52155a
 def _remove_folders(root, names):
     if not (folder := _local(root)): return
-    for name in names: shutil.rmtree(folder / name, ignore_errors=True)
+    for name in names:
+        if (folder / name).resolve().is_relative_to(folder.resolve()): shutil.rmtree(folder / name, ignore_errors=True)
 
 def _unless_gone(f, *args):
     from mlflow.exceptions import MlflowException
@@ -148,7 +156,7 @@ def _erase(store, root, run_id, models):  # the run's row goes last
     _unless_gone(store._hard_delete_run, run_id)
 
 def _collect(begun, root):
-    "For good: rows and files of exactly these; `mlflow gc` would also take whatever else lies in the store's bin"
+    "For good: rows and files of exactly these; `mlflow gc` would also take all deleted models and experiments in the store's bin"
     if tracking_uri().startswith("http"): return  # the server's own business
     from mlflow.tracking._tracking_service.utils import _get_store
     with _absolute_store():
@@ -165,7 +173,7 @@ def purge(
     doomed, begun = [r.info.run_id for r in purgeable(run_ids, broken, all)], _begun()
     if not doomed and not begun: return []
     models, (client, _) = _models(doomed), connect()
-    new = {r: [model for model, _ in models[r]] for r in doomed if r not in begun}
+    new = {r: _ids(m for m, _ in models[r]) for r in doomed if r not in begun}
     with _spoken("Not everything could be deleted", "mend that, and the next purge finishes it"):
         for r in new: _hide(client, r, new[r])
         _collect(new | begun, _root())  # an old one that cannot be deleted keeps no new one from it

@@ -6,14 +6,13 @@
 __all__ = ['LATER', 'SERVE', 'mendable', 'Measured', 'measure', 'record', 'run', 'load_model', 'BACKENDS', 'BOOSTERS',
            'FOLD_SEED', 'KEY', 'LOWER', 'METRICS', 'NETWORKS', 'NET_PARAMS', 'PRESETS', 'Config', 'Model', 'Run',
            'check', 'connect', 'ece', 'estimator', 'evaluate', 'final_model', 'find', 'fit_all', 'folds_of', 'get_run',
-           'key', 'parse_plan', 'preset', 'read_model', 'runs', 'save_model', 'short_plan', 'splits', 'summarise',
-           'tracking_uri']
+           'key', 'parse_plan', 'preset', 'read_model', 'runs', 'save_model', 'score', 'short_plan', 'splits',
+           'summarise', 'tracking_uri']
 
 # %% ../nbs/05_manager.ipynb #f9917463
 import hashlib
 import json
 import os
-import socket
 import tempfile
 import time
 import warnings
@@ -27,22 +26,24 @@ import numpy as np
 import pandas as pd
 
 from .config import FOLD_SEED, LOWER, METRICS, NET_PARAMS, NETWORKS, PRESETS, Config, parse_plan, preset, short_plan
-from .data import Dataset, InputError, first_line, load, need
-from .measuring import BACKENDS, BOOSTERS, check, ece, estimator, evaluate, fit_all, folds_of, key, splits, summarise
+from .data import Dataset, InputError, load, need
+from .measuring import BACKENDS, BOOSTERS, check, ece, estimator, evaluate, fit_all, folds_of, key, score, splits, summarise
 from .models import Model, final_model, read_model, save_model
 from .numpy_mlp import DivergenceError
-from .store import (FILES, KEY, PROCESS, Run, _digest, _finished, _model_folder, _reachable, _sqlite_path, _writable,
+from .store import (FILES, KEY, PROCESS, Run, _absolute_store, _digest, _finished, _model_folder, _process, _reachable, _spoken, _sqlite_path, _writable,
                              connect, find, get_run, runs, shown, tracking_uri)
 
 # %% ../nbs/05_manager.ipynb #03b7483f
 _all_ = ["BACKENDS", "BOOSTERS", "FOLD_SEED", "KEY", "LOWER", "METRICS", "NETWORKS", "NET_PARAMS", "PRESETS", "Config", "Model", "Run", "check", "connect",
          "ece", "estimator", "evaluate", "final_model", "find", "fit_all", "folds_of", "get_run", "key", "parse_plan", "preset", "read_model", "runs",
-         "save_model", "short_plan", "splits", "summarise", "tracking_uri"]
+         "save_model", "score", "short_plan", "splits", "summarise", "tracking_uri"]
 LATER = {"sweep": "sweeps", **dict.fromkeys(("broken_runs_of", "footprint", "mark", "purge", "purgeable"), "housekeeping")}
 
 def __getattr__(name):
     if name not in LATER: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"mlp_bench.{LATER[name]}"), name)
+
+def __dir__(): return sorted([*globals(), *LATER])
 
 # %% ../nbs/05_manager.ipynb #3d5759f4
 def _points(curve, most=900):
@@ -53,13 +54,6 @@ def _log_numbers(client, run_id, metrics, curve):
     from mlflow.entities import Metric
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(n, v, now, s) for n, v, s in [(n, v, 0) for n, v in metrics.items()] + _points(curve)])
-
-# %% ../nbs/05_manager.ipynb #6308c1e1
-def _began(pid):  # when a process started, in ticks since this machine did; "" where the system does not say
-    try: return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError): return ""
-
-def _process(pid): return f"{socket.gethostname()}:{pid}:{_began(pid)}"
 
 # %% ../nbs/05_manager.ipynb #3e259afe
 def _start(client, experiment, config, dataset):
@@ -119,14 +113,6 @@ def _signature(model):
     return ModelSignature(Schema(inputs), Schema([ColSpec("double", "p"), ColSpec(label, "label")]))
 
 # %% ../nbs/05_manager.ipynb #b62761a9
-@contextmanager
-def _absolute_store():
-    from mlflow.tracking._tracking_service.utils import _use_tracking_uri  # what was set by hand outranks the variable
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    try:
-        with _use_tracking_uri(tracking_uri()): yield
-    finally: os.environ.update({"MLFLOW_TRACKING_URI": before}) if before else os.environ.pop("MLFLOW_TRACKING_URI", None)
-
 def _log_model(run_id, model):  # its files' checksums
     import mlflow
     extras = "track,boosters" if model.config.backend in BOOSTERS else "track"
@@ -160,14 +146,6 @@ def _recorded(config, dataset):
         raise
 
 # %% ../nbs/05_manager.ipynb #bcde696c
-@contextmanager
-def _spoken(failed, then):  # what could not be done, and what that means
-    try: yield
-    except Exception as e:
-        from mlflow.exceptions import MlflowException
-        if not isinstance(e, (OSError, MlflowException)): raise
-        raise InputError(f"{failed} ({shown(first_line(e))}): {then}.") from e
-
 def _recording(): return _spoken(f"The run could not be recorded in {shown()}", "nothing of it counts as a result; mend that, and the same command trains it again")
 
 # %% ../nbs/05_manager.ipynb #e2058a9c

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 import warnings
+from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -107,6 +108,12 @@ def _weights(config):  # of all networks of an ensemble, as if the table had one
     sizes = layer_sizes(config.hidden_layer_sizes, 1)
     return config.ensemble * sum(m * n for m, n in zip(sizes, sizes[1:]))
 
+def _whole(config):  # what a key could not tell apart, or no network reads
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if f.type is int and type(value) is not int: raise InputError(f"{f.name} must be a whole number, got {value!r}.")
+    if config.class_weight is not None: _one_of("class_weight", config.class_weight, ["balanced"])
+
 def _not_absurd(config):
     for name, most in dict(epochs=10**7, batch_size=2**31, patience=2**31, ensemble=2**31).items():
         if getattr(config, name) > most: raise InputError(f"{name} must be at most {most:,}, got {getattr(config, name):,}.")
@@ -118,6 +125,7 @@ def check(
 ):
     "Raise one sentence about the first setting that cannot be used"
     if config.backend in BOOSTERS: need(config.backend, "boosters", "as a baseline")
+    _whole(config)
     _one_of("backend", config.backend, BACKENDS)
     _one_of("recipe", config.recipe, RECIPE_VERSIONS)
     parse_plan(config.plan)

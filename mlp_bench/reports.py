@@ -95,8 +95,8 @@ def _page(title, body):
 
 # %% ../nbs/06b_report.ipynb #c494203c
 def _rival(runs):  # the place among the others of the one to name first: the other network, or else the best
-    networks = [i for i, r in enumerate(runs[1:]) if r.config.backend in NETWORKS]
-    return networks[0] if networks else int(np.argmax(np.nan_to_num([r.metrics["roc_auc"] for r in runs[1:]])))
+    def rank(r): return r.config.backend in NETWORKS and r.config.backend != runs[0].config.backend, r.config.backend in NETWORKS, np.nan_to_num(r.metrics.get("roc_auc", 0))
+    return max(range(len(runs) - 1), key=lambda i: rank(runs[i + 1]))
 
 def _lead(d, runs, found):
     if not len(found): return ""

@@ -11,13 +11,15 @@ import hashlib
 import json
 import os
 import re
+import socket
 import sqlite3
 import warnings
 from collections import defaultdict, namedtuple
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, fields
-from http.client import HTTPException
+from dataclasses import asdict, dataclass, field, fields
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
+from ssl import SSLError
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlparse
 from urllib.request import url2pathname, urlopen
@@ -35,7 +37,9 @@ MIGRATE = "MLflow no longer writes file stores: move it once with `mlflow migrat
 def tracking_uri() -> str:  # absolute
     "Where runs are kept: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory"
     given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given in ("databricks", "databricks-uc", "uc"): return given
     scheme, colon, _ = (given or "sqlite:").partition(":")
+    if given and scheme == "sqlite" and not given.startswith("sqlite:///"): raise InputError(f"The store {given!r} names no file: write sqlite:///FILE.")
     if not colon or scheme.lower() == "file": raise InputError(f"The store {given!r} is a folder. {MIGRATE}")
     if scheme != "sqlite": return scheme.lower() + given[len(scheme):]
     path = Path(unquote(given.removeprefix("sqlite:///")) if given else "mlflow.db").absolute()
@@ -45,18 +49,27 @@ def tracking_uri() -> str:  # absolute
     return f"sqlite:///{quote(str(path))}"
 
 # %% ../nbs/04e_store.ipynb #1234bee4
+def _secret():  # the password in the store's address, or the token, or ""
+    scheme, _, rest = (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:").partition("://")
+    name, colon, password = rest.partition("?")[0].rpartition("@")[0].partition(":")
+    return "" if scheme.startswith("sqlite") else password if colon else name
+
 def shown(
-    text: str | None = None,  # an address, or a sentence with one; None for the store's
+    text: str | None = None,  # a sentence that may quote the store's address; None for the address
 ) -> str:
-    "An address as people may see it: without its password"
-    return re.sub(r"(\w://[^/\s:@]*):[^/\s]*@", r"\1:***@", text or tracking_uri())
+    "An address as people may see it: without a password or a token"
+    text, secret = text or tracking_uri(), _secret()
+    if secret: text = text.replace(secret if len(secret) > 3 else f"{secret}@", "***" if len(secret) > 3 else "***@")
+    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)(?:=|%3D))[^&;%\s]+", r"\1***", text)
 
 # %% ../nbs/04e_store.ipynb #4faf1d65
 def _reachable(uri):
     if not uri.startswith(("http://", "https://")): return
-    health = re.sub("//[^/@]*@", "//", uri).rstrip("/") + "/health"  # which asks for no name and password
+    health = re.sub("//[^/?#]*@", "//", uri, count=1).rstrip("/") + "/health"  # which asks for no name and password
     e = within(10, lambda: urlopen(health, timeout=5).close())  # in all, however slowly it speaks
-    if isinstance(e, (OSError, ValueError, HTTPException)) and not isinstance(e, HTTPError):  # which is an answer
+    if isinstance(e, HTTPError) or isinstance(getattr(e, "reason", e), SSLError): return  # that is an answer; MLflow knows which certificates count
+    if isinstance(e, InvalidURL): e = "the address cannot be read"
+    if isinstance(e, (OSError, ValueError, HTTPException, str)):
         raise InputError(f"No MLflow server answers at {shown(uri)} ({getattr(e, 'reason', e)}): start it, or change MLFLOW_TRACKING_URI.")
 
 def _sqlite_path(uri): return Path(unquote(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else None
@@ -132,9 +145,10 @@ def _create_store(mlflow, db):
     finally: _remove_database(new)
 
 # %% ../nbs/04e_store.ipynb #e7a4b59a
-def _local(address):  # the folder behind a `file:` address, or None
+def _local(address):  # the folder behind a path or a `file:` address, or None
     parts = urlparse(address or "")
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" and not parts.netloc else None
+    if not parts.scheme: return Path(address) if address else None
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
 
 def _elsewhere(con, db):  # the address of the files before the store was moved or copied, or None
     (old,), here = con.execute("SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]).fetchone() or [None], db.parent / "mlartifacts"
@@ -170,6 +184,24 @@ def connect():  # an MlflowClient and the id of our experiment
             return client, _experiment(client, (db.parent / "mlartifacts").as_uri() if db else None)
         except InputError: raise
         except Exception as e: raise InputError(f"The run store {shown(uri)} cannot be opened ({shown(first_line(e))}): check MLFLOW_TRACKING_URI.") from None
+
+# %% ../nbs/04e_store.ipynb #c91e0e7c
+@contextmanager
+def _absolute_store():
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri  # what was set by hand outranks the variable
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        with _use_tracking_uri(tracking_uri()): yield
+    finally: os.environ.update({"MLFLOW_TRACKING_URI": before}) if before else os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+# %% ../nbs/04e_store.ipynb #ccc0809f
+@contextmanager
+def _spoken(failed, then):  # what could not be done, and what that means
+    try: yield
+    except Exception as e:
+        from mlflow.exceptions import MlflowException
+        if not isinstance(e, (OSError, MlflowException)): raise
+        raise InputError(f"{failed} ({shown(first_line(e))}): {then}.") from e
 
 # %% ../nbs/04e_store.ipynb #0da04582
 @contextmanager
@@ -241,8 +273,15 @@ class Run:
     curve: np.ndarray = field(repr=False)  # mean training loss per epoch
 
     def __repr__(self):
-        shown = ", ".join(f"{m} {self.metrics[m]:.4f}" for m in METRICS)
-        return f"Run({self.config.backend}, {self.config.plan}, {'cached' if self.cached else 'trained'}, {shown}, id {self.run_id})"
+        scores = ", ".join(f"{m} {self.metrics.get(m, np.nan):.4f}" for m in METRICS)
+        return f"Run({self.config.backend}, {self.config.plan}, {'cached' if self.cached else 'trained'}, {scores}, id {self.run_id})"
+
+# %% ../nbs/04e_store.ipynb #6308c1e1
+def _began(pid):  # when a process started, in ticks since this machine did; "" where the system does not say
+    try: return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError): return ""
+
+def _process(pid): return f"{socket.gethostname()}:{pid}:{_began(pid)}"
 
 # %% ../nbs/04e_store.ipynb #a1119321
 FILES = "mlp_bench.files"
@@ -295,7 +334,7 @@ def _curve(run_id):
                   lambda client, _: [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")])
     if not points: return np.array([])
     steps, values = zip(*sorted(points))
-    return np.interp(np.arange(steps[-1] + 1), steps, values)  # what `_points` left out lies on a line between. The plus keeps SQLite from going through the losses of all runs
+    return np.interp(np.arange(steps[-1] + 1), steps, values)  # what was left out (see `_points` of the next chapter) lies on a line between. The plus keeps SQLite from going through the losses of all runs
 
 def _stored(r):
     if FILES in r.data.tags and _local(r.info.artifact_uri): _model_folder(r)  # looked over too, where that costs no download
@@ -326,7 +365,7 @@ def _row(r):
     tags, config = r.data.tags, json.loads(r.data.tags["mlp_bench.config"])
     config["hidden_layer_sizes"] = tuple(config["hidden_layer_sizes"])
     return dict(run_id=r.info.run_id, started=pd.Timestamp(r.info.start_time, unit="ms"), dataset=tags["mlp_bench.dataset"], key=tags[KEY],
-                star=tags.get(STAR) == "1", note=tags.get(NOTE, ""), **config, **_summary(r))
+                star=tags.get(STAR) == "1", note=tags.get(NOTE, ""), **asdict(Config()) | config, **_summary(r))
 
 def _store_exists():
     db = _sqlite_path(tracking_uri())
@@ -337,9 +376,9 @@ def runs() -> pd.DataFrame:  # one row per run: run_id, started, dataset, key, s
     "All cached runs as a tidy table"
     found = _ask(lambda con: _select(con, HAS_KEY, KEY),
                  lambda *store: [r for r in _pages(*store, "attributes.status = 'FINISHED'") if KEY in r.data.tags]) if _store_exists() else []
-    columns = ["run_id", "started", "dataset", "key", "star", "note", *(f.name for f in fields(Config)), *METRICS]
-    rows = [row for r in found if (row := _row_or_none(r))]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    columns = ["run_id", "started", "dataset", "key", "star", "note", *(f.name for f in fields(Config)), *METRICS, "ece", "fit_seconds", "predict_us_per_row"]
+    frame = pd.DataFrame([row for r in found if (row := _row_or_none(r))])
+    return frame.reindex(columns=list(dict.fromkeys([*columns, *frame])))  # all of them, even if no run has one
 
 # %% ../nbs/04e_store.ipynb #26304015
 def _with_id(client, experiment, run_id):

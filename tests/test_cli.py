@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -219,7 +218,7 @@ def test_a_server_that_does_not_answer_is_named_within_seconds(tmp_path):
     with socket.socket() as silent:  # accepts connections and never says a word
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        uri, start = f"http://127.0.0.1:{silent.getsockname()[1]}", time.time()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         done = command("run", "--backend", "numpy", *QUICK, cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": uri}, timeout=60)
     assert done.returncode == 2 and uri in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,9 +17,14 @@ import pandas as pd
 import pytest
 
 from big_store import make
+from typer.testing import CliRunner
+
 from mlp_bench import housekeeping, manager
+from mlp_bench.cli import app
+from mlp_bench.compare import rank
 from mlp_bench.data import InputError, load
 from mlp_bench.manager import Config, find, footprint, get_run, load_model, mark, purge, run, runs
+from mlp_bench.store import _process
 
 SMALL = Config(plan="cv:2", epochs=2, hidden_layer_sizes=(4,))
 
@@ -203,7 +209,7 @@ def test_files_that_a_purge_leaves_alone_weigh_nothing(three, store):
     assert 0 < told["files"] < whole["files"] and told["models"] == whole["models"]
 
 
-@pytest.mark.parametrize("uri", ["postgresql://ann:s3cret@127.0.0.1:9/runs", "http://ann:s3cret@127.0.0.1:9", "bogus://ann:s3c:r@t@host/x"])
+@pytest.mark.parametrize("uri", ["postgresql://ann:s3cret@127.0.0.1:9/runs", "http://ann:s3c/r@t@127.0.0.1:9", "bogus://ann:s3c:r@t@host/x"])
 def test_no_message_says_the_password_of_a_store(uri, no_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for ask in (runs, lambda: run(SMALL), lambda: purge(broken=True)):
@@ -257,7 +263,7 @@ def test_a_number_that_another_process_has_now_keeps_no_run_alive(store):
     run_id, (client, _) = run(SMALL).run_id, manager.connect()
     client.delete_tag(run_id, manager.KEY)
     assert purge(broken=True) == [] and housekeeping.broken_runs_of(os.getpid()) == [run_id]
-    host, pid, began = manager._process(os.getpid()).split(":")
+    host, pid, began = _process(os.getpid()).split(":")
     for other in f"{host}:{pid}{pid}:{began}", f"{host}:{pid[:-1] or 9}:{began}":
         client.set_tag(run_id, manager.PROCESS, other)
         assert housekeeping.broken_runs_of(os.getpid()) == []
@@ -304,15 +310,46 @@ def test_a_project_that_was_copied_or_moved_works_on_its_own_files(how, no_store
     assert runs().empty and not [p for p in second.glob("mlartifacts/**/*") if p.is_file()] and sorted(first.rglob("*")) == before
 
 
-@pytest.mark.parametrize("table, column", [("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("experiments", "artifact_location")])
-def test_a_purge_deletes_nothing_where_the_store_does_not_keep_its_runs(table, column, store):
+WRITTEN = {"address": Path.as_uri, "path": str, "with a host": lambda p: f"file://localhost{p}", "relative": lambda p: os.path.relpath(p)}
+
+
+@pytest.mark.parametrize("table, column, written", [("runs", "artifact_uri", w) for w in WRITTEN] + [(t, "artifact_location", w) for t in ("logged_models", "experiments") for w in ("address", "path")])
+def test_a_purge_deletes_nothing_where_the_store_does_not_keep_its_runs(table, column, written, store):
     run(SMALL)
     treasure = store / "elsewhere" / "artifacts"
     treasure.mkdir(parents=True)
     (treasure / "thesis.tex").touch()
-    with closing(sqlite3.connect(store / "mlflow.db")) as db, db: db.execute(f"UPDATE {table} SET {column} = ?", [treasure.as_uri()])
+    with closing(sqlite3.connect(store / "mlflow.db")) as db, db: db.execute(f"UPDATE {table} SET {column} = ?", [WRITTEN[written](treasure)])
     purge(all=True)
     assert runs().empty and (treasure / "thesis.tex").exists()
+
+
+def test_a_purge_takes_no_path_for_the_name_of_a_model(store):
+    run_id, treasure = run(SMALL).run_id, store / "important"
+    treasure.mkdir()
+    with closing(sqlite3.connect(store / "mlflow.db")) as db, db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("UPDATE logged_models SET model_id = '../../important', artifact_location = ?", [treasure.as_uri()])
+    assert footprint([run_id])[0]["models"] == []
+    assert purge([run_id]) == [run_id] and treasure.exists()
+
+
+def test_tags_that_name_no_process_stop_no_purge(store):
+    run_id, (client, _) = run(SMALL).run_id, manager.connect()
+    client.delete_tag(run_id, manager.KEY)
+    for odd in (f"{socket.gethostname()}:{10**20}:1", f"{socket.gethostname()}:²:1", ":::", ""):
+        client.set_tag(run_id, manager.PROCESS, odd)
+        assert purge(broken=True) == []
+
+
+def test_a_run_without_scores_is_ranked_and_printed(store):
+    client, experiment = manager.connect()
+    bare = client.create_run(experiment, tags={"mlp_bench.config": json.dumps(dict(hidden_layer_sizes=[4], epochs=3)), "mlp_bench.dataset": "of old"}).info.run_id
+    client.set_terminated(bare, "FINISHED")
+    client.set_tag(bare, manager.KEY, "0" * 64)
+    only, = rank(top=None).itertuples()
+    assert only.run_id == bare and np.isnan(only.roc_auc) and runs().dropout[0] == Config().dropout
+    assert "nan" not in (told := CliRunner().invoke(app, ["rank"])).output and told.exit_code == 0, told.output
 
 
 def test_a_purge_follows_no_link_out_of_the_store(store):

@@ -190,7 +190,7 @@ class NumpyMLPClassifier(BinaryMLP):
         return [logits(X, W, b, f) for W, b in self.members_]
 
 # %% ../nbs/03b_classifier.ipynb #0ba4afd5
-WORTHWHILE = 2e9  # rows × epochs × kernel weights: about half a second of work. Below it another process cannot pay; from where on it does depends on the machine
+WORTHWHILE = 5e9  # rows × epochs × kernel weights: a second and a quarter of work, where that was measured; another process that has to be started first pays from one second on
 
 def fit_fleet(
     estimators,     # `NumpyMLPClassifier`s

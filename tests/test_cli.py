@@ -142,7 +142,7 @@ def test_a_tracking_server_is_a_shared_cache(store, monkeypatch):
     server = mlflow_server(store, port := free_port())
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        assert command("run", "--backend", "numpy", *QUICK).returncode == 0
+        assert CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK]).exit_code == 0
         (store / "elsewhere").mkdir()
         again = command("run", "--backend", "numpy", *QUICK, "--json", "out.json", cwd=store / "elsewhere")
         assert again.returncode == 0 and results("elsewhere/out.json")["runs"][0]["cached"]

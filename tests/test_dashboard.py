@@ -141,6 +141,7 @@ def test_a_configuration_is_never_trained_twice(visit):
     expect(rows(page)).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_keras_is_announced_while_it_loads_and_trains_live(visit):
     page = visit()
     write(page, Model="keras", Epochs="20", Plan="cv:3x1")
@@ -322,6 +323,7 @@ def test_two_visitors_train_at_once(visit):
     for page in (one, two): expect(page.locator(".runs")).to_contain_text("12")
 
 
+@pytest.mark.slow
 def test_nobody_is_shut_out(visit):
     page = visit()
     for name in ("Train", "Compare", "Patient / row", "Clean up"):

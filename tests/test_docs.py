@@ -130,7 +130,10 @@ def steps(guide):
     for language, group in groupby(blocks, lambda block: block[0]): yield language, "\n".join(code for _, code in group)
 
 
-@pytest.mark.parametrize("guide", [name for name in GUIDES if list(steps(name))])
+LONG = ("dask.md", "deploy.md")  # a cluster and a server each
+
+
+@pytest.mark.parametrize("guide", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in GUIDES if list(steps(name))])
 def test_guide_runs_as_it_is_written(guide, no_store):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # blocks call mlp_bench itself
     for language, code in steps(guide):

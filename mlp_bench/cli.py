@@ -485,8 +485,10 @@ def rank(
 # %% ../nbs/07_cli.ipynb #bf7168ae
 SHOWN = 10  # tables and plans
 
+def _groups(found): return [c for c in ("dataset", "target", "plan") if c in found]  # counted separately
+
 def _newest(found):  # the rows of these, and how many others there are
-    group = found.groupby(["dataset", "plan"], sort=False).ngroup()
+    group = found.groupby(_groups(found), sort=False, dropna=False).ngroup()
     latest = found.started.groupby(group).max()
     return found[group.isin(latest.nlargest(SHOWN).index)], max(0, len(latest) - SHOWN)
 
@@ -511,10 +513,10 @@ def _print_ranking(found):
     from mlp_bench.config import short_plan
     shown, more = _newest(found)
     scores, settings = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")], varying(shown)
-    table = Table("", Column("run", min_width=8), "model", "data", "plan", *_heads(settings), *(Column(TITLES[m], min_width=5) for m in scores), "fit", box=box.SIMPLE_HEAD, padding=(0, 1))
-    for _, group in shown.groupby(["dataset", "plan"], sort=False):
+    table = Table("", Column("run", min_width=8), "model", *(c.replace("dataset", "data") for c in _groups(shown)), *_heads(settings), *(Column(TITLES[m], min_width=5) for m in scores), "fit", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for _, group in shown.groupby(_groups(shown), sort=False, dropna=False):
         for _, r in group.iterrows():
-            told = map(_visible, (f"{r['rank']}".replace("<NA>", "–"), r.run_id[:8], NAMES.get(r.backend, r.backend), r.dataset, short_plan(r.plan), *_cells(r, settings)))
+            told = map(_visible, (f"{r['rank']}".replace("<NA>", "–"), r.run_id[:8], NAMES.get(r.backend, r.backend), *(short_plan(r[c]) if isinstance(r[c], str) else "" for c in _groups(shown)), *_cells(r, settings)))
             table.add_row(*told, *(f"{r[m]:.3f}".replace("nan", "–") for m in scores), seconds(r.fit_seconds).replace("nan min", "–"))
         table.add_section()
     _console(150).print(table)

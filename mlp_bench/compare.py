@@ -204,17 +204,17 @@ def rank(
     top: int | None = 10,  # rows to keep of each table and plan; None for all
     plan: str | None = None,  # only this plan
     dataset: str | None = None,  # only this table
-) -> pd.DataFrame:  # `rank`, run_id, dataset, plan, backend, settings that differ, metrics
+) -> pd.DataFrame:  # `rank`, run_id, dataset, target (if there are several), plan, backend, settings that differ, metrics
     "The best runs, counted separately for each table and plan"
     if metric not in SHOWN: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(SHOWN)}.")
     found = _chosen(runs(), plan, dataset)
     if found.empty: return found.reindex(columns=["rank", "run_id", "dataset", "plan", "backend", *SHOWN, "started", "key"])
     group = [found[c].fillna("") for c in ("dataset", "target", "plan")]
     place = found[metric].groupby(group).rank(ascending=metric in LOWER, method="first").astype("Int64")
-    found = found.assign(rank=place).sort_values(["dataset", "plan", "rank"], ignore_index=True)
-    settings = varying(found)
+    found = found.assign(rank=place).sort_values(["dataset", "target", "plan", "rank"], ignore_index=True, key=lambda c: c.map(str) if c.name == "target" else c)
+    settings, targets = varying(found), ["target"] * (found.target.map(str).nunique() > 1)
     if top: found = found[found["rank"] <= top]
-    return found[["rank", "run_id", "dataset", "plan", "backend", *settings, metric, *(m for m in SHOWN if m != metric), "started", "key"]]
+    return found[["rank", "run_id", "dataset", *targets, "plan", "backend", *settings, metric, *(m for m in SHOWN if m != metric), "started", "key"]]
 
 # %% ../nbs/06_compare.ipynb #23cef419
 def corrected_tests(

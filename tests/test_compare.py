@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
+from typer.testing import CliRunner
 
 import mlp_bench
 from mlp_bench import compare, workbench
-from mlp_bench.data import InputError
+from mlp_bench.cli import app
+from mlp_bench.data import InputError, load
 from mlp_bench.manager import METRICS, Config, Run, run
 from mlp_bench.measuring import score
 
@@ -128,6 +130,15 @@ def test_rank_counts_like_with_like(store):
     assert list(compare.rank("accuracy", top=1).backend) == ["logistic"] * 2
     assert list(compare.rank(plan="cv:3").plan) == ["cv:3x1@2026"] * 2
     assert compare.rank(dataset="other").empty
+
+
+def test_two_targets_of_a_table_are_ranked_and_shown_apart(store):
+    load("heart").X.assign(ill=load("heart").y).to_csv("t.csv", index=False)
+    for target in ("ill", "Sex"): run(Config(data="t.csv", target=target, backend="majority", plan="cv:2"))
+    both = compare.rank()
+    assert list(both["rank"]) == [1, 1] and list(both.target) == ["Sex", "ill"]
+    told = CliRunner().invoke(app, ["rank"]).output
+    assert "target" in told and "Sex" in told and "ill" in told
 
 
 def test_rank_of_an_empty_store_is_an_empty_table(no_store):

@@ -69,7 +69,7 @@ def test_an_unknown_task_is_named():
     with pytest.raises(InputError, match="Unknown task 'chess'"): bench.bench(tasks=["chess"])
 
 
-@pytest.mark.parametrize("hidden", [["keras", "tensorflow", "torch"], pytest.param([], marks=pytest.mark.slow)], ids=["without frameworks", "with all"])
+@pytest.mark.parametrize("hidden", [pytest.param(h, marks=pytest.mark.slow) for h in (["keras", "tensorflow", "torch"], [])], ids=["without frameworks", "with all"])
 def test_command_writes_versions_machine_and_every_time(hidden, tmp_path, monkeypatch):
     hide(hidden, tmp_path, monkeypatch)
     command = [Path(sys.executable).with_name("mlp_bench"), "bench", "--task", "one row", "--rounds", "1", "--cores", "1", "--json", "b.json"]

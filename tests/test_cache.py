@@ -107,6 +107,7 @@ def test_a_failed_run_leaves_no_result(store):
     assert [r.info.status for r in housekeeping.purgeable(broken=True)] == ["FAILED"]
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
     code = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
     together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(2)]

@@ -141,7 +141,6 @@ def test_a_configuration_is_never_trained_twice(visit):
     expect(rows(page)).to_have_count(1)
 
 
-@pytest.mark.slow
 def test_keras_is_announced_while_it_loads_and_trains_live(visit):
     page = visit()
     write(page, Model="keras", Epochs="20", Plan="cv:3x1")
@@ -386,6 +385,7 @@ def test_a_deleted_store_is_an_empty_table_and_training_goes_on(visit, site):
     expect(visit().get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_idle_kernels_are_ended_but_neither_waiting_nor_watched_ones_nor_trainings(tmp_path, chromium):
     port = free_port()
     (tmp_path / "visitor").mkdir()

@@ -130,7 +130,7 @@ def steps(guide):
     for language, group in groupby(blocks, lambda block: block[0]): yield language, "\n".join(code for _, code in group)
 
 
-LONG = ("dask.md", "deploy.md")  # a cluster and a server each
+LONG = ("dask.md", "deploy.md", "own-csv.md")  # a cluster, a server, and a dozen commands
 
 
 @pytest.mark.parametrize("guide", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in GUIDES if list(steps(name))])

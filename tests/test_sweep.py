@@ -122,6 +122,7 @@ def fresh_workers():
     if reusable_executor._executor: reusable_executor._executor.shutdown(wait=True, kill_workers=True)
 
 
+@pytest.mark.slow
 def test_a_killed_workers_configurations_are_measured_by_another(store):
     configs, killed = small(12), []
     def tell(share, text):
@@ -179,6 +180,7 @@ def test_the_answer_of_a_worker_with_other_libraries_is_not_taken(store):
     assert "other versions" in done.skipped[0][1] and not done.trained and runs().empty
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished(store):
     manager.connect()
     args = ["sweep", "--plan", "cv:10", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", ",".join(map(str, range(200))), "--jobs", "2"]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .data import InputError
-from .store import (KEY, LIKE_TAG, NOTE, PROCESS, STAR, _absolute_store, _ask, _began, _experiment_id, _local, _models, _our_run, _pages, _select, _spoken,
+from .store import (KEY, LIKE_TAG, MODEL, NOTE, PROCESS, STAR, _absolute_store, _ask, _began, _experiment_id, _local, _models, _our_run, _pages, _select, _spoken,
                              _store_exists, connect, shown, tracking_uri)
 
 # %% ../nbs/05a_housekeeping.ipynb #ecc446f9
@@ -56,10 +56,8 @@ def broken_runs_of(
 # %% ../nbs/05a_housekeeping.ipynb #23208196
 PURGE = "mlp_bench.purge"  # a tag: this run is being deleted, and so are these models
 
-def _ids(models): return [m for m in models if re.fullmatch("m-[0-9a-f]{32}", str(m))]  # those that can be names of models
-
 def _models_in(tag):  # which anybody may have written
-    try: return _ids(json.loads(tag))
+    try: return [m for m in json.loads(tag) if MODEL.fullmatch(str(m))]
     except (ValueError, TypeError): return []
 
 def _begun():  # run → its models, of those that a purge has hidden and not yet deleted
@@ -114,10 +112,9 @@ def footprint(
     found = _our_runs(list(run_ids))
     models, root, sizes = _models([r.info.run_id for r in found]), _root() if found else None, []
     for i, info in ((r.info.run_id, r.info) for r in found):
-        own = [(m, folder) for m, folder in models[i] if _ids([m])]
-        places = [(info.artifact_uri, i), *((folder, "models", m) for m, folder in own)]
+        places = [(info.artifact_uri, i), *((folder, "models", m) for m, folder in models[i])]
         folders = [_local(place) for place, *own in places if _at_home(root, place, *own)]
-        sizes.append(dict(run_id=i, name=info.run_name, status=info.status, models=[m for m, _ in own]) | _size([f for f in folders if f]))
+        sizes.append(dict(run_id=i, name=info.run_name, status=info.status, models=[m for m, _ in models[i]]) | _size([f for f in folders if f]))
     return sizes
 
 # %% ../nbs/05a_housekeeping.ipynb #2d52155a
@@ -173,7 +170,7 @@ def purge(
     doomed, begun = [r.info.run_id for r in purgeable(run_ids, broken, all)], _begun()
     if not doomed and not begun: return []
     models, (client, _) = _models(doomed), connect()
-    new = {r: _ids(m for m, _ in models[r]) for r in doomed if r not in begun}
+    new = {r: [m for m, _ in models[r]] for r in doomed if r not in begun}
     with _spoken("Not everything could be deleted", "mend that, and the next purge finishes it"):
         for r in new: _hide(client, r, new[r])
         _collect(new | begun, _root())  # an old one that cannot be deleted keeps no new one from it

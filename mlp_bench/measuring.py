@@ -108,7 +108,7 @@ def _weights(config):  # of all networks of an ensemble, as if the table had one
     sizes = layer_sizes(config.hidden_layer_sizes, 1)
     return config.ensemble * sum(m * n for m, n in zip(sizes, sizes[1:]))
 
-def _whole(config):  # what a key could not tell apart, or no network reads
+def _typed(config):  # what a key could not tell apart, or no network reads
     for f in fields(config):
         value = getattr(config, f.name)
         if f.type is int and type(value) is not int: raise InputError(f"{f.name} must be a whole number, got {value!r}.")
@@ -125,7 +125,7 @@ def check(
 ):
     "Raise one sentence about the first setting that cannot be used"
     if config.backend in BOOSTERS: need(config.backend, "boosters", "as a baseline")
-    _whole(config)
+    _typed(config)
     _one_of("backend", config.backend, BACKENDS)
     _one_of("recipe", config.recipe, RECIPE_VERSIONS)
     parse_plan(config.plan)

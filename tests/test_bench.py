@@ -72,13 +72,13 @@ def test_an_unknown_task_is_named():
 @pytest.mark.parametrize("hidden", [pytest.param(h, marks=pytest.mark.slow) for h in (["keras", "tensorflow", "torch"], [])], ids=["without frameworks", "with all"])
 def test_command_writes_versions_machine_and_every_time(hidden, tmp_path, monkeypatch):
     hide(hidden, tmp_path, monkeypatch)
-    command = [Path(sys.executable).with_name("mlp_bench"), "bench", "--task", "one row", "--rounds", "1", "--cores", "1", "--json", "b.json"]
+    command = [Path(sys.executable).with_name("mlp_bench"), "bench", "--task", "one row", "--rounds", "2", "--cores", "1", "--json", "b.json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "b.json").read_text())
     assert {"processor", "cores", "system"} <= set(found["machine"]) and {"numpy", "scikit-learn", "tensorflow"} <= set(found["versions"])
     timed = [r for r in found["results"] if "us" in r]
-    assert all(len(r["us"]) == 1 and r["cores"] == 1 and r["task"] == "one row" for r in timed)
+    assert all(len(r["us"]) == 2 and r["cores"] == 1 and r["task"] == "one row" for r in timed)
     assert {"predict_ours", "predict_sklearn", *(["predict_keras"] if not hidden else [])} <= {r["name"] for r in timed}
     assert "one row, 1 core" in done.stdout and "mlp_bench predict_proba" in done.stdout
     assert not hidden or "Left out, since not installed: " in done.stdout

@@ -1,0 +1,2396 @@
+BEGIN TRANSACTION;
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('dc11669786a5');
+CREATE TABLE "assessments" (
+	assessment_id VARCHAR(50) NOT NULL, 
+	trace_id VARCHAR(50) NOT NULL, 
+	name VARCHAR(250) NOT NULL, 
+	assessment_type VARCHAR(20) NOT NULL, 
+	value TEXT NOT NULL, 
+	error TEXT, 
+	created_timestamp BIGINT NOT NULL, 
+	last_updated_timestamp BIGINT NOT NULL, 
+	source_type VARCHAR(50) NOT NULL, 
+	source_id VARCHAR(250), 
+	run_id VARCHAR(32), 
+	span_id VARCHAR(50), 
+	rationale TEXT, 
+	overrides VARCHAR(50), 
+	valid BOOLEAN NOT NULL, 
+	assessment_metadata TEXT, 
+	experiment_id INTEGER, 
+	trace_timestamp_ms BIGINT, 
+	aggregate_value FLOAT, 
+	is_numeric_value BOOLEAN DEFAULT 0 NOT NULL, 
+	CONSTRAINT assessments_pk PRIMARY KEY (assessment_id), 
+	CONSTRAINT fk_assessments_trace_id FOREIGN KEY(trace_id) REFERENCES trace_info (request_id) ON DELETE CASCADE
+);
+CREATE TABLE budget_policies (
+	budget_policy_id VARCHAR(36) NOT NULL, 
+	budget_unit VARCHAR(32) NOT NULL, 
+	budget_amount FLOAT NOT NULL, 
+	duration_unit VARCHAR(32) NOT NULL, 
+	duration_value INTEGER NOT NULL, 
+	target_scope VARCHAR(32) NOT NULL, 
+	budget_action VARCHAR(32) NOT NULL, 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, 
+	last_updated_by VARCHAR(255), 
+	last_updated_at BIGINT NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, target_value VARCHAR(255), 
+	CONSTRAINT budget_policies_pk PRIMARY KEY (budget_policy_id)
+);
+CREATE TABLE "datasets" (
+	dataset_uuid VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	name VARCHAR(500) NOT NULL, 
+	digest VARCHAR(36) NOT NULL, 
+	dataset_source_type VARCHAR(36) NOT NULL, 
+	dataset_source TEXT NOT NULL, 
+	dataset_schema TEXT, 
+	dataset_profile TEXT, 
+	CONSTRAINT dataset_pk PRIMARY KEY (experiment_id, name, digest), 
+	CONSTRAINT fk_datasets_experiment_id_experiments FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE
+);
+CREATE TABLE endpoint_bindings (
+	endpoint_id VARCHAR(36) NOT NULL, 
+	resource_type VARCHAR(50) NOT NULL, 
+	resource_id VARCHAR(255) NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	created_by VARCHAR(255), 
+	last_updated_at BIGINT NOT NULL, 
+	last_updated_by VARCHAR(255), display_name VARCHAR(255), 
+	CONSTRAINT endpoint_bindings_pk PRIMARY KEY (endpoint_id, resource_type, resource_id), 
+	CONSTRAINT fk_endpoint_bindings_endpoint_id FOREIGN KEY(endpoint_id) REFERENCES endpoints (endpoint_id) ON DELETE CASCADE
+);
+CREATE TABLE endpoint_model_mappings (
+	mapping_id VARCHAR(36) NOT NULL, 
+	endpoint_id VARCHAR(36) NOT NULL, 
+	model_definition_id VARCHAR(36) NOT NULL, 
+	weight FLOAT NOT NULL, 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, linkage_type VARCHAR(64) DEFAULT 'PRIMARY' NOT NULL, fallback_order INTEGER, 
+	CONSTRAINT endpoint_model_mappings_pk PRIMARY KEY (mapping_id), 
+	CONSTRAINT fk_endpoint_model_mappings_endpoint_id FOREIGN KEY(endpoint_id) REFERENCES endpoints (endpoint_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_endpoint_model_mappings_model_definition_id FOREIGN KEY(model_definition_id) REFERENCES model_definitions (model_definition_id)
+);
+CREATE TABLE endpoint_tags (
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(5000), 
+	endpoint_id VARCHAR(36) NOT NULL, 
+	CONSTRAINT endpoint_tag_pk PRIMARY KEY ("key", endpoint_id), 
+	CONSTRAINT fk_endpoint_tags_endpoint_id FOREIGN KEY(endpoint_id) REFERENCES endpoints (endpoint_id) ON DELETE CASCADE
+);
+CREATE TABLE "endpoints" (
+	endpoint_id VARCHAR(36) NOT NULL, 
+	name VARCHAR(255), 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, 
+	last_updated_by VARCHAR(255), 
+	last_updated_at BIGINT NOT NULL, 
+	routing_strategy VARCHAR(64), 
+	fallback_config_json TEXT, 
+	experiment_id INTEGER, 
+	usage_tracking BOOLEAN DEFAULT '0' NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT endpoints_pk PRIMARY KEY (endpoint_id), 
+	CONSTRAINT fk_endpoints_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE SET NULL, 
+	CONSTRAINT uq_endpoints_workspace_name UNIQUE (workspace, name)
+);
+CREATE TABLE entity_associations (
+	association_id VARCHAR(36) NOT NULL, 
+	source_type VARCHAR(36) NOT NULL, 
+	source_id VARCHAR(36) NOT NULL, 
+	destination_type VARCHAR(36) NOT NULL, 
+	destination_id VARCHAR(36) NOT NULL, 
+	created_time BIGINT, 
+	CONSTRAINT entity_associations_pk PRIMARY KEY (source_type, source_id, destination_type, destination_id)
+);
+CREATE TABLE "evaluation_dataset_records" (
+	dataset_record_id VARCHAR(36) NOT NULL, 
+	dataset_id VARCHAR(36) NOT NULL, 
+	inputs JSON NOT NULL, 
+	expectations JSON, 
+	tags JSON, 
+	source JSON, 
+	source_id VARCHAR(36), 
+	source_type VARCHAR(255), 
+	created_time BIGINT, 
+	last_update_time BIGINT, 
+	created_by VARCHAR(255), 
+	last_updated_by VARCHAR(255), 
+	input_hash VARCHAR(64) NOT NULL, outputs JSON, 
+	CONSTRAINT evaluation_dataset_records_pk PRIMARY KEY (dataset_record_id), 
+	CONSTRAINT fk_evaluation_dataset_records_dataset_id FOREIGN KEY(dataset_id) REFERENCES evaluation_datasets (dataset_id) ON DELETE CASCADE, 
+	CONSTRAINT unique_dataset_input UNIQUE (dataset_id, input_hash)
+);
+CREATE TABLE evaluation_dataset_tags (
+	dataset_id VARCHAR(36) NOT NULL, 
+	"key" VARCHAR(255) NOT NULL, 
+	value VARCHAR(5000), 
+	CONSTRAINT evaluation_dataset_tags_pk PRIMARY KEY (dataset_id, "key"), 
+	CONSTRAINT fk_evaluation_dataset_tags_dataset_id FOREIGN KEY(dataset_id) REFERENCES evaluation_datasets (dataset_id) ON DELETE CASCADE
+);
+CREATE TABLE "evaluation_datasets" (
+	dataset_id VARCHAR(36) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	schema TEXT, 
+	profile TEXT, 
+	digest VARCHAR(64), 
+	created_time BIGINT, 
+	last_update_time BIGINT, 
+	created_by VARCHAR(255), 
+	last_updated_by VARCHAR(255), 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT evaluation_datasets_pk PRIMARY KEY (dataset_id)
+);
+CREATE TABLE "experiment_tags" (
+	"key" VARCHAR(250) NOT NULL, 
+	value TEXT, 
+	experiment_id INTEGER NOT NULL, 
+	CONSTRAINT experiment_tag_pk PRIMARY KEY ("key", experiment_id), 
+	FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id)
+);
+CREATE TABLE "experiments" (
+	experiment_id INTEGER NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	artifact_location VARCHAR(256), 
+	lifecycle_stage VARCHAR(32), 
+	creation_time BIGINT, 
+	last_update_time BIGINT, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT experiment_pk PRIMARY KEY (experiment_id), 
+	CONSTRAINT experiments_lifecycle_stage CHECK (lifecycle_stage IN ('active', 'deleted')), 
+	CONSTRAINT uq_experiments_workspace_name UNIQUE (workspace, name)
+);
+INSERT INTO "experiments" VALUES(0,'Default','/first_edition/mlruns/0','active',1795879543594,1795879543594,'default');
+INSERT INTO "experiments" VALUES(1,'mlp_bench','file:///first_edition/mlartifacts','active',1795879543612,1795879543612,'default');
+CREATE TABLE guardrail_configs (
+	endpoint_id VARCHAR(36) NOT NULL, 
+	guardrail_id VARCHAR(36) NOT NULL, 
+	execution_order INTEGER, 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT guardrail_configs_pk PRIMARY KEY (endpoint_id, guardrail_id), 
+	CONSTRAINT fk_guardrail_configs_endpoint_id FOREIGN KEY(endpoint_id) REFERENCES endpoints (endpoint_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_guardrail_configs_guardrail_id FOREIGN KEY(guardrail_id) REFERENCES guardrails (guardrail_id) ON DELETE CASCADE
+);
+CREATE TABLE guardrails (
+	guardrail_id VARCHAR(36) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	scorer_id VARCHAR(36) NOT NULL, 
+	scorer_version INTEGER NOT NULL, 
+	stage VARCHAR(32) NOT NULL, 
+	action VARCHAR(32) NOT NULL, 
+	action_endpoint_id VARCHAR(36), 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, 
+	last_updated_by VARCHAR(255), 
+	last_updated_at BIGINT NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT guardrails_pk PRIMARY KEY (guardrail_id), 
+	CONSTRAINT fk_guardrails_scorer_version FOREIGN KEY(scorer_id, scorer_version) REFERENCES scorer_versions (scorer_id, scorer_version), 
+	CONSTRAINT fk_guardrails_action_endpoint_id FOREIGN KEY(action_endpoint_id) REFERENCES endpoints (endpoint_id) ON DELETE SET NULL
+);
+CREATE TABLE input_tags (
+	input_uuid VARCHAR(36) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	value VARCHAR(500) NOT NULL, 
+	CONSTRAINT input_tags_pk PRIMARY KEY (input_uuid, name)
+);
+CREATE TABLE inputs (
+	input_uuid VARCHAR(36) NOT NULL, 
+	source_type VARCHAR(36) NOT NULL, 
+	source_id VARCHAR(36) NOT NULL, 
+	destination_type VARCHAR(36) NOT NULL, 
+	destination_id VARCHAR(36) NOT NULL, step BIGINT DEFAULT '0' NOT NULL, 
+	CONSTRAINT inputs_pk PRIMARY KEY (source_type, source_id, destination_type, destination_id)
+);
+INSERT INTO "inputs" VALUES('36fd735b8db94bbe9a15a7ae85f49a02','RUN_OUTPUT','bbc9b7c261694ff09dc303f0bf9f2812','MODEL_OUTPUT','m-a45dfbd198c24856919112d4f919b304',0);
+INSERT INTO "inputs" VALUES('09348ceadade4262a641326fa91a6db5','RUN_OUTPUT','f2ea58d95cae4bce88dc1cd7cf356f09','MODEL_OUTPUT','m-61ae7f38bb7748d6ab6e4c2e09b8ba67',0);
+INSERT INTO "inputs" VALUES('b95652bd4f934b5aa86dbeb0535eaaf1','RUN_OUTPUT','84a2827cbc7342d98e465299d4f8e9fc','MODEL_OUTPUT','m-e62f084023d64e64bb0bec6ea902bd67',0);
+INSERT INTO "inputs" VALUES('292d882612c64a4483e0f5ad675136c4','RUN_OUTPUT','7844f68ae25c45a4920c18c68db6b225','MODEL_OUTPUT','m-40c856185a4145f2a8b282d80b07166c',0);
+INSERT INTO "inputs" VALUES('968b200fd6314a70879b283c3bf17335','RUN_OUTPUT','339240bff2c9467b8cbf9dedc1d74940','MODEL_OUTPUT','m-bdce694fd08847419d1425e675bbd927',0);
+INSERT INTO "inputs" VALUES('ede27ddac4f24d8fbf44e8ec27e4c53b','RUN_OUTPUT','eec0f6973b244a53984d10f519edb29b','MODEL_OUTPUT','m-a008208c7cdc41d1816731df2255d716',0);
+INSERT INTO "inputs" VALUES('aaa8d6ffdf8d474ca40704ee6e0321dc','RUN_OUTPUT','a369806cf23c47e68e5803308cff9456','MODEL_OUTPUT','m-2e2fa34022d5440c899f725d4ea55049',0);
+INSERT INTO "inputs" VALUES('95b63d168f714930bda902b307f20aec','RUN_OUTPUT','cfbafe26f1694cd5aedd4ba2bcaaa109','MODEL_OUTPUT','m-7afb1b86c6754404aa07921f846e6090',0);
+INSERT INTO "inputs" VALUES('783566bb85d64378b161ec0f5085e209','RUN_OUTPUT','71d9ce23d44f4f7fbb7ff80ba55602a1','MODEL_OUTPUT','m-9fac4533b33f4fd9bd1de3f22409daab',0);
+INSERT INTO "inputs" VALUES('7482ccc966a34ac497c123b43b072f4b','RUN_OUTPUT','bd9dde1788de481082381cd10ac10af1','MODEL_OUTPUT','m-d0f6d6cb4b0845d192145c3119b8a9cf',0);
+INSERT INTO "inputs" VALUES('3f223ab3bcb04833ab54de12f0ea9a47','RUN_OUTPUT','ceea8b9a26064bd5bbf75b80232b2267','MODEL_OUTPUT','m-c7d98eecebbd4350abe75e778911ac1b',0);
+INSERT INTO "inputs" VALUES('92b942799d2b4cf1bec72897d18f2a47','RUN_OUTPUT','9882044c5d0c4ef9b354d67c7ed0ad01','MODEL_OUTPUT','m-94a51a35c2b94c22aabd3aa59b4d7a3d',0);
+INSERT INTO "inputs" VALUES('72ecc09c62b44235bfd811d254c5af3e','RUN_OUTPUT','4ab3d958c6df49ff911f7272908f2205','MODEL_OUTPUT','m-3ec185841cdd413f8968cb1d1654e54f',0);
+CREATE TABLE issues (
+	issue_id VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	name VARCHAR(250) NOT NULL, 
+	description TEXT NOT NULL, 
+	status VARCHAR(50) NOT NULL, 
+	severity VARCHAR(50), 
+	root_causes TEXT, 
+	source_run_id VARCHAR(32), 
+	categories TEXT, 
+	created_timestamp BIGINT NOT NULL, 
+	last_updated_timestamp BIGINT NOT NULL, 
+	created_by VARCHAR(255), 
+	CONSTRAINT issues_pk PRIMARY KEY (issue_id), 
+	CONSTRAINT fk_issues_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_issues_source_run_id FOREIGN KEY(source_run_id) REFERENCES runs (run_uuid) ON DELETE SET NULL
+);
+CREATE TABLE job_locks (
+	lock_key VARCHAR(255) NOT NULL, 
+	job_id VARCHAR(36) NOT NULL, 
+	acquired_at BIGINT NOT NULL, 
+	CONSTRAINT job_locks_pk PRIMARY KEY (lock_key), 
+	CONSTRAINT fk_job_locks_job_id FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+CREATE TABLE "jobs" (
+	id VARCHAR(36) NOT NULL, 
+	creation_time BIGINT NOT NULL, 
+	job_name VARCHAR(500) NOT NULL, 
+	params TEXT NOT NULL, 
+	timeout FLOAT, 
+	status INTEGER NOT NULL, 
+	result TEXT, 
+	retry_count INTEGER NOT NULL, 
+	last_update_time BIGINT NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, status_details JSON, creator VARCHAR(255), executor_backend VARCHAR(255), lease_expires_at BIGINT, status_message TEXT, progress JSON, progress_updated_at BIGINT, token_hash VARCHAR(64), scoped_permissions JSON, next_attempt_at BIGINT, 
+	CONSTRAINT jobs_pk PRIMARY KEY (id)
+);
+CREATE TABLE label_schemas (
+	schema_id VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	name VARCHAR(250) NOT NULL, 
+	type VARCHAR(16) NOT NULL, 
+	instruction TEXT, 
+	enable_comment BOOLEAN DEFAULT '0' NOT NULL, 
+	input_type VARCHAR(32) NOT NULL, 
+	input_config TEXT NOT NULL, 
+	created_by VARCHAR(255), 
+	created_time BIGINT NOT NULL, 
+	last_update_time BIGINT NOT NULL, 
+	is_default BOOLEAN DEFAULT 0 NOT NULL, 
+	CONSTRAINT label_schemas_pk PRIMARY KEY (schema_id), 
+	CONSTRAINT fk_label_schemas_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE, 
+	CONSTRAINT uq_label_schemas_exp_name UNIQUE (experiment_id, name)
+);
+CREATE TABLE "latest_metrics" (
+	"key" VARCHAR(250) NOT NULL, 
+	value FLOAT NOT NULL, 
+	timestamp BIGINT, 
+	step BIGINT NOT NULL, 
+	is_nan BOOLEAN NOT NULL, 
+	run_uuid VARCHAR(32) NOT NULL, 
+	CONSTRAINT latest_metric_pk PRIMARY KEY ("key", run_uuid), 
+	FOREIGN KEY(run_uuid) REFERENCES runs (run_uuid), 
+	CHECK (is_nan IN (0, 1))
+);
+INSERT INTO "latest_metrics" VALUES('accuracy',8.5511982570806088777e-01,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('roc_auc',0.919676280488288,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.51181599155093338016e-01,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('brier',1.07553246686091397155e-01,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',2.70756233332273632888e-03,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',8.27014161174557393962e-01,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',2.94722206066855910155e-02,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.4586790654225346292e-02,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',3.52033575617701280369e-02,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.41281814193879549923e-02,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('ece',3.92728903268520848635e-02,1795879544495,0,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('loss',3.71148188908894838267e-01,1795879544495,2,0,'bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.6056644880174293366e-01,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('roc_auc',0.917139699076167,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.57362962932528727133e-01,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('brier',1.08400661949990054222e-01,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',2.31559966668252537394e-03,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',1.79336383427340262386e+00,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',3.59971931195170458117e-02,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.78619593307647317459e-02,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',3.93191584466092217131e-02,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.62613740066618259194e-02,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('ece',3.89601177683107924298e-02,1795879546564,0,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('loss',3.71148188908894838267e-01,1795879546564,2,0,'f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.51851851851851749053e-01,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('roc_auc',0.918696340416599,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.52491099200362922871e-01,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('brier',1.0805454968060906884e-01,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',6.59753790666703365808e-01,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',1.13168924836606564097e+02,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',3.59971931195169903006e-02,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.31456655360283440614e-02,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',3.30963202416359875135e-02,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.33352184372369179238e-02,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('ece',4.35908706798206480037e-02,1795879552432,0,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('loss',0.375178595383962,1795879552432,2,0,'84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.74727668845315942114e-01,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('roc_auc',9.29801530623402761044e-01,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.29006429494668295454e-01,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('brier',9.9960518020447433618e-02,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',3.53892533329750813911e-03,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',8.86632897544941456224e-01,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',0.00499191252173837,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.07899693706612360283e-02,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',2.58777392923956531256e-02,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('brier_std',9.08328381235498812096e-03,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('ece',3.17486572737908090413e-02,1795879552929,0,0,'7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "latest_metrics" VALUES('accuracy',5.53376906318082784075e-01,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('roc_auc',0.5,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('log_loss',6.87444120337857733638e-01,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('brier',2.47153872442223088157e-01,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',3.59480999994351180671e-04,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',2.40455337871917779191e-01,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',1.88676558558700563535e-03,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',0.0,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',3.99184152011463494209e-04,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.9885029455942360068e-04,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('ece',1.18888196310186701379e-14,1795879553423,0,0,'339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "latest_metrics" VALUES('accuracy',0.869281045751634,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('roc_auc',9.2541051264167129009e-01,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.44993162887751392275e-01,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('brier',1.03494631002566103705e-01,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',2.49063043666637895512e-01,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',1.51746296298532468149e+00,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',2.35656946108757717195e-02,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.45433147434942244141e-02,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',4.02812749887955234839e-02,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.38754549347832253913e-02,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('ece',4.0304271646334592638e-02,1795879554996,0,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('loss',2.19650991130314526822e-01,1795879554996,199,0,'eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.59477124183006480073e-01,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('roc_auc',9.15294624904059550551e-01,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('log_loss',4.21821576728119873589e-01,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('brier',1.08719099990438120006e-01,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',8.94798363333014351583e-02,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',8.98948801732787,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',1.72924922291803340179e-02,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',0.00757288808023494,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',9.09818255111964797887e-03,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('brier_std',7.93768901786250612173e-03,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('ece',6.56579110830317891345e-02,1795879555890,0,0,'a369806cf23c47e68e5803308cff9456');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.61655773420479165203e-01,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('roc_auc',0.911338639891667,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('log_loss',4.42769768800650498352e-01,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('brier',1.1267162228796036294e-01,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',2.90826286667045970368e-02,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',8.5416873636912740153e+00,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',0.0236411050263733,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.56523215381590419248e-02,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',4.4102325783523022018e-02,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.50694788025649960977e-02,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('ece',7.71520282815582603141e-02,1795879556543,0,0,'cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.6056644880174293366e-01,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('roc_auc',9.20524407841901814997e-01,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.75669952108802496226e-01,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('brier',1.12704399133961963297e-01,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',2.10058000000875244248e-03,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',9.10459694846999401107e-01,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',2.85519442746866372595e-02,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.22168663859455912945e-02,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',2.22406909704889500789e-02,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('brier_std',1.01264992306350394557e-02,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('ece',0.0754561492530493,1795879557049,0,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('loss',4.02217656373977661132e-01,1795879557049,2,0,'71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.26797385620915092907e-01,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('roc_auc',8.99092676887727093593e-01,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.98306413452771179706e-01,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('brier',1.23930003356618412269e-01,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',5.01199199997396770828e-03,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',9.17236383338406291443e-01,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',1.30718954248366103776e-02,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.23759014175531031204e-02,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',2.29060331901296196366e-02,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('brier_std',8.12797679450183267746e-03,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('ece',2.7066783955476604595e-02,1795879557569,0,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('loss',4.17585924143202225078e-01,1795879557569,2,0,'bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "latest_metrics" VALUES('accuracy',7.67486389806106394928e-01,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('roc_auc',8.08313847248113614973e-01,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('log_loss',4.78558844401798966217e-01,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('brier',1.57122842057329875631e-01,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',1.43478605000098013988e-02,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',1.29065346800767244417e+00,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',5.29542760154278549511e-02,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',7.60519347244009158437e-02,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',5.97656548065571210925e-02,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('brier_std',2.41871800318137590568e-02,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('ece',5.18701769623876873804e-02,1795879558558,0,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('loss',4.30479682981967926025e-01,1795879558558,2,0,'ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "latest_metrics" VALUES('accuracy',8.59728506787330370997e-01,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('roc_auc',9.30474116267381412548e-01,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('log_loss',3.67149821256953445836e-01,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('brier',1.10234017595969638336e-01,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',3.5646699999460906838e-03,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',1.06135294159002,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('ece',9.41867536870009403049e-02,1795879559340,0,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('loss',4.04491305351257324218e-01,1795879559340,2,0,'9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "latest_metrics" VALUES('accuracy',6.66666666666666629659e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('roc_auc',7.82424242424242355475e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('log_loss',5.73520261247258633652e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('brier',1.95173197255977676212e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('fit_seconds',1.65698699997089238071e-03,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('predict_us_per_row',1.29123666681607573991e+01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('accuracy_std',1.040832999733066061e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('roc_auc_std',1.4075415978429192676e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('log_loss_std',6.95332324432002407688e-02,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('brier_std',2.9169443084723380849e-02,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('ece',1.24210041211448490861e-01,1795879559756,0,0,'4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "latest_metrics" VALUES('loss',5.69247225920359256612e-01,1795879559756,2,0,'4ab3d958c6df49ff911f7272908f2205');
+CREATE TABLE logged_model_metrics (
+	model_id VARCHAR(36) NOT NULL, 
+	metric_name VARCHAR(500) NOT NULL, 
+	metric_timestamp_ms BIGINT NOT NULL, 
+	metric_step BIGINT NOT NULL, 
+	metric_value FLOAT, 
+	experiment_id INTEGER NOT NULL, 
+	run_id VARCHAR(32) NOT NULL, 
+	dataset_uuid VARCHAR(36), 
+	dataset_name VARCHAR(500), 
+	dataset_digest VARCHAR(36), 
+	CONSTRAINT logged_model_metrics_pk PRIMARY KEY (model_id, metric_name, metric_timestamp_ms, metric_step, run_id), 
+	CONSTRAINT fk_logged_model_metrics_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id), 
+	CONSTRAINT fk_logged_model_metrics_model_id FOREIGN KEY(model_id) REFERENCES logged_models (model_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_logged_model_metrics_run_id FOREIGN KEY(run_id) REFERENCES runs (run_uuid) ON DELETE CASCADE
+);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','accuracy',1795879544495,0,8.5511982570806088777e-01,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','roc_auc',1795879544495,0,0.919676280488288,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','log_loss',1795879544495,0,3.51181599155093338016e-01,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','brier',1795879544495,0,1.07553246686091397155e-01,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','fit_seconds',1795879544495,0,2.70756233332273632888e-03,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','predict_us_per_row',1795879544495,0,8.27014161174557393962e-01,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','accuracy_std',1795879544495,0,2.94722206066855910155e-02,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','roc_auc_std',1795879544495,0,1.4586790654225346292e-02,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','log_loss_std',1795879544495,0,3.52033575617701280369e-02,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','brier_std',1795879544495,0,1.41281814193879549923e-02,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','ece',1795879544495,0,3.92728903268520848635e-02,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a45dfbd198c24856919112d4f919b304','loss',1795879544495,0,5.8319097757339477539e-01,1,'bbc9b7c261694ff09dc303f0bf9f2812',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','accuracy',1795879546564,0,8.6056644880174293366e-01,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','roc_auc',1795879546564,0,0.917139699076167,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','log_loss',1795879546564,0,3.57362962932528727133e-01,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','brier',1795879546564,0,1.08400661949990054222e-01,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','fit_seconds',1795879546564,0,2.31559966668252537394e-03,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','predict_us_per_row',1795879546564,0,1.79336383427340262386e+00,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','accuracy_std',1795879546564,0,3.59971931195170458117e-02,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','roc_auc_std',1795879546564,0,1.78619593307647317459e-02,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','log_loss_std',1795879546564,0,3.93191584466092217131e-02,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','brier_std',1795879546564,0,1.62613740066618259194e-02,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','ece',1795879546564,0,3.89601177683107924298e-02,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67','loss',1795879546564,0,5.8319097757339477539e-01,1,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','accuracy',1795879552432,0,8.51851851851851749053e-01,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','roc_auc',1795879552432,0,0.918696340416599,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','log_loss',1795879552432,0,3.52491099200362922871e-01,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','brier',1795879552432,0,1.0805454968060906884e-01,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','fit_seconds',1795879552432,0,6.59753790666703365808e-01,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','predict_us_per_row',1795879552432,0,1.13168924836606564097e+02,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','accuracy_std',1795879552432,0,3.59971931195169903006e-02,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','roc_auc_std',1795879552432,0,1.31456655360283440614e-02,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','log_loss_std',1795879552432,0,3.30963202416359875135e-02,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','brier_std',1795879552432,0,1.33352184372369179238e-02,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','ece',1795879552432,0,4.35908706798206480037e-02,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-e62f084023d64e64bb0bec6ea902bd67','loss',1795879552432,0,5.77053904533386230468e-01,1,'84a2827cbc7342d98e465299d4f8e9fc',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','accuracy',1795879552929,0,8.74727668845315942114e-01,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','roc_auc',1795879552929,0,9.29801530623402761044e-01,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','log_loss',1795879552929,0,3.29006429494668295454e-01,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','brier',1795879552929,0,9.9960518020447433618e-02,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','fit_seconds',1795879552929,0,3.53892533329750813911e-03,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','predict_us_per_row',1795879552929,0,8.86632897544941456224e-01,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','accuracy_std',1795879552929,0,0.00499191252173837,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','roc_auc_std',1795879552929,0,1.07899693706612360283e-02,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','log_loss_std',1795879552929,0,2.58777392923956531256e-02,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','brier_std',1795879552929,0,9.08328381235498812096e-03,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-40c856185a4145f2a8b282d80b07166c','ece',1795879552929,0,3.17486572737908090413e-02,1,'7844f68ae25c45a4920c18c68db6b225',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','accuracy',1795879553423,0,5.53376906318082784075e-01,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','roc_auc',1795879553423,0,0.5,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','log_loss',1795879553423,0,6.87444120337857733638e-01,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','brier',1795879553423,0,2.47153872442223088157e-01,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','fit_seconds',1795879553423,0,3.59480999994351180671e-04,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','predict_us_per_row',1795879553423,0,2.40455337871917779191e-01,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','accuracy_std',1795879553423,0,1.88676558558700563535e-03,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','roc_auc_std',1795879553423,0,0.0,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','log_loss_std',1795879553423,0,3.99184152011463494209e-04,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','brier_std',1795879553423,0,1.9885029455942360068e-04,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-bdce694fd08847419d1425e675bbd927','ece',1795879553423,0,1.18888196310186701379e-14,1,'339240bff2c9467b8cbf9dedc1d74940',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','accuracy',1795879554996,0,0.869281045751634,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','roc_auc',1795879554996,0,9.2541051264167129009e-01,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','log_loss',1795879554996,0,3.44993162887751392275e-01,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','brier',1795879554996,0,1.03494631002566103705e-01,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','fit_seconds',1795879554996,0,2.49063043666637895512e-01,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','predict_us_per_row',1795879554996,0,1.51746296298532468149e+00,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','accuracy_std',1795879554996,0,2.35656946108757717195e-02,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','roc_auc_std',1795879554996,0,1.45433147434942244141e-02,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','log_loss_std',1795879554996,0,4.02812749887955234839e-02,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','brier_std',1795879554996,0,1.38754549347832253913e-02,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','ece',1795879554996,0,4.0304271646334592638e-02,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-a008208c7cdc41d1816731df2255d716','loss',1795879554996,0,6.64817889060045907889e-01,1,'eec0f6973b244a53984d10f519edb29b',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','accuracy',1795879555890,0,8.59477124183006480073e-01,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','roc_auc',1795879555890,0,9.15294624904059550551e-01,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','log_loss',1795879555890,0,4.21821576728119873589e-01,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','brier',1795879555890,0,1.08719099990438120006e-01,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','fit_seconds',1795879555890,0,8.94798363333014351583e-02,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','predict_us_per_row',1795879555890,0,8.98948801732787,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','accuracy_std',1795879555890,0,1.72924922291803340179e-02,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','roc_auc_std',1795879555890,0,0.00757288808023494,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','log_loss_std',1795879555890,0,9.09818255111964797887e-03,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','brier_std',1795879555890,0,7.93768901786250612173e-03,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-2e2fa34022d5440c899f725d4ea55049','ece',1795879555890,0,6.56579110830317891345e-02,1,'a369806cf23c47e68e5803308cff9456',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','accuracy',1795879556543,0,8.61655773420479165203e-01,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','roc_auc',1795879556543,0,0.911338639891667,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','log_loss',1795879556543,0,4.42769768800650498352e-01,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','brier',1795879556543,0,1.1267162228796036294e-01,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','fit_seconds',1795879556543,0,2.90826286667045970368e-02,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','predict_us_per_row',1795879556543,0,8.5416873636912740153e+00,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','accuracy_std',1795879556543,0,0.0236411050263733,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','roc_auc_std',1795879556543,0,1.56523215381590419248e-02,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','log_loss_std',1795879556543,0,4.4102325783523022018e-02,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','brier_std',1795879556543,0,1.50694788025649960977e-02,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-7afb1b86c6754404aa07921f846e6090','ece',1795879556543,0,7.71520282815582603141e-02,1,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','accuracy',1795879557049,0,8.6056644880174293366e-01,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','roc_auc',1795879557049,0,9.20524407841901814997e-01,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','log_loss',1795879557049,0,3.75669952108802496226e-01,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','brier',1795879557049,0,1.12704399133961963297e-01,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','fit_seconds',1795879557049,0,2.10058000000875244248e-03,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','predict_us_per_row',1795879557049,0,9.10459694846999401107e-01,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','accuracy_std',1795879557049,0,2.85519442746866372595e-02,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','roc_auc_std',1795879557049,0,1.22168663859455912945e-02,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','log_loss_std',1795879557049,0,2.22406909704889500789e-02,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','brier_std',1795879557049,0,1.01264992306350394557e-02,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','ece',1795879557049,0,0.0754561492530493,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab','loss',1795879557049,0,5.8193524678548180784e-01,1,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','accuracy',1795879557569,0,8.26797385620915092907e-01,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','roc_auc',1795879557569,0,8.99092676887727093593e-01,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','log_loss',1795879557569,0,3.98306413452771179706e-01,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','brier',1795879557569,0,1.23930003356618412269e-01,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','fit_seconds',1795879557569,0,5.01199199997396770828e-03,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','predict_us_per_row',1795879557569,0,9.17236383338406291443e-01,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','accuracy_std',1795879557569,0,1.30718954248366103776e-02,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','roc_auc_std',1795879557569,0,1.23759014175531031204e-02,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','log_loss_std',1795879557569,0,2.29060331901296196366e-02,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','brier_std',1795879557569,0,8.12797679450183267746e-03,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','ece',1795879557569,0,2.7066783955476604595e-02,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf','loss',1795879557569,0,8.25670616359656217575e-01,1,'bd9dde1788de481082381cd10ac10af1',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','accuracy',1795879558558,0,7.67486389806106394928e-01,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','roc_auc',1795879558558,0,8.08313847248113614973e-01,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','log_loss',1795879558558,0,4.78558844401798966217e-01,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','brier',1795879558558,0,1.57122842057329875631e-01,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','fit_seconds',1795879558558,0,1.43478605000098013988e-02,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','predict_us_per_row',1795879558558,0,1.29065346800767244417e+00,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','accuracy_std',1795879558558,0,5.29542760154278549511e-02,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','roc_auc_std',1795879558558,0,7.60519347244009158437e-02,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','log_loss_std',1795879558558,0,5.97656548065571210925e-02,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','brier_std',1795879558558,0,2.41871800318137590568e-02,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','ece',1795879558558,0,5.18701769623876873804e-02,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-c7d98eecebbd4350abe75e778911ac1b','loss',1795879558558,0,5.54020047187805175781e-01,1,'ceea8b9a26064bd5bbf75b80232b2267',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','accuracy',1795879559340,0,8.59728506787330370997e-01,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','roc_auc',1795879559340,0,9.30474116267381412548e-01,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','log_loss',1795879559340,0,3.67149821256953445836e-01,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','brier',1795879559340,0,1.10234017595969638336e-01,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','fit_seconds',1795879559340,0,3.5646699999460906838e-03,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','predict_us_per_row',1795879559340,0,1.06135294159002,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','ece',1795879559340,0,9.41867536870009403049e-02,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d','loss',1795879559340,0,5.83363711833953857421e-01,1,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','accuracy',1795879559756,0,6.66666666666666629659e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','roc_auc',1795879559756,0,7.82424242424242355475e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','log_loss',1795879559756,0,5.73520261247258633652e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','brier',1795879559756,0,1.95173197255977676212e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','fit_seconds',1795879559756,0,1.65698699997089238071e-03,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','predict_us_per_row',1795879559756,0,1.29123666681607573991e+01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','accuracy_std',1795879559756,0,1.040832999733066061e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','roc_auc_std',1795879559756,0,1.4075415978429192676e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','log_loss_std',1795879559756,0,6.95332324432002407688e-02,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','brier_std',1795879559756,0,2.9169443084723380849e-02,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','ece',1795879559756,0,1.24210041211448490861e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+INSERT INTO "logged_model_metrics" VALUES('m-3ec185841cdd413f8968cb1d1654e54f','loss',1795879559756,0,6.48264070351918575418e-01,1,'4ab3d958c6df49ff911f7272908f2205',NULL,NULL,NULL);
+CREATE TABLE logged_model_params (
+	model_id VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	param_key VARCHAR(255) NOT NULL, 
+	param_value TEXT NOT NULL, 
+	CONSTRAINT logged_model_params_pk PRIMARY KEY (model_id, param_key), 
+	CONSTRAINT fk_logged_model_params_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id), 
+	CONSTRAINT fk_logged_model_params_model_id FOREIGN KEY(model_id) REFERENCES logged_models (model_id) ON DELETE CASCADE
+);
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'ensemble','2');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'backend','keras');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'backend','logistic');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'backend','majority');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'backend','sklearn_mlp');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'backend','hist_gb');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'backend','lightgbm');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'recipe','robust');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'optimizer','adamw');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'weight_decay','1.0');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'label_smoothing','0.03');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'average_last','0.5');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'recipe','seed');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'plan','cv:3x1');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'activation','tanh');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'early_stopping','True');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'patience','1');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'dtype','float64');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'data','heart-restored');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'plan','groups');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'rng','keras');
+INSERT INTO "logged_model_params" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'data','heart');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'target','None');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'plan','holdout');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'class_weight','balanced');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'seed','0');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'data','own.csv');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'target','Outcome');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'positive','None');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'recipe','standard');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'backend','numpy');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'plan','cv:3');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'hidden_layer_sizes','(8,)');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'activation','relu');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'dropout','0.2');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'optimizer','adam');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'learning_rate','0.01');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'weight_decay','0.0');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'l2','0.0');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'label_smoothing','0.0');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'average_last','0.0');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'initializer','auto');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'batch_size','32');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'epochs','3');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'early_stopping','False');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'validation_fraction','0.1');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'patience','10');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'class_weight','None');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'ensemble','1');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'dtype','float32');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'rng','fast');
+INSERT INTO "logged_model_params" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'seed','0');
+CREATE TABLE logged_model_tags (
+	model_id VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	tag_key VARCHAR(255) NOT NULL, 
+	tag_value TEXT NOT NULL, 
+	CONSTRAINT logged_model_tags_pk PRIMARY KEY (model_id, tag_key), 
+	CONSTRAINT fk_logged_model_tags_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id), 
+	CONSTRAINT fk_logged_model_tags_model_id FOREIGN KEY(model_id) REFERENCES logged_models (model_id) ON DELETE CASCADE
+);
+INSERT INTO "logged_model_tags" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'mlflow.source.type','LOCAL');
+INSERT INTO "logged_model_tags" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'mlflow.user','user');
+INSERT INTO "logged_model_tags" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'mlflow.source.name','tests/first_edition/make.py');
+INSERT INTO "logged_model_tags" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'mlflow.source.type','LOCAL');
+CREATE TABLE logged_models (
+	model_id VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	name VARCHAR(500) NOT NULL, 
+	artifact_location VARCHAR(1000) NOT NULL, 
+	creation_timestamp_ms BIGINT NOT NULL, 
+	last_updated_timestamp_ms BIGINT NOT NULL, 
+	status INTEGER NOT NULL, 
+	lifecycle_stage VARCHAR(32), 
+	model_type VARCHAR(500), 
+	source_run_id VARCHAR(32), 
+	status_message VARCHAR(1000), 
+	CONSTRAINT logged_models_pk PRIMARY KEY (model_id), 
+	CONSTRAINT logged_models_lifecycle_stage_check CHECK (lifecycle_stage IN ('active', 'deleted')), 
+	CONSTRAINT fk_logged_models_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE
+);
+INSERT INTO "logged_models" VALUES('m-a45dfbd198c24856919112d4f919b304',1,'model','file:///first_edition/mlartifacts/models/m-a45dfbd198c24856919112d4f919b304/artifacts',1795879545534,1795879546025,2,'active',NULL,'bbc9b7c261694ff09dc303f0bf9f2812',NULL);
+INSERT INTO "logged_models" VALUES('m-61ae7f38bb7748d6ab6e4c2e09b8ba67',1,'model','file:///first_edition/mlartifacts/models/m-61ae7f38bb7748d6ab6e4c2e09b8ba67/artifacts',1795879546641,1795879546753,2,'active',NULL,'f2ea58d95cae4bce88dc1cd7cf356f09',NULL);
+INSERT INTO "logged_models" VALUES('m-e62f084023d64e64bb0bec6ea902bd67',1,'model','file:///first_edition/mlartifacts/models/m-e62f084023d64e64bb0bec6ea902bd67/artifacts',1795879552479,1795879552526,2,'active',NULL,'84a2827cbc7342d98e465299d4f8e9fc',NULL);
+INSERT INTO "logged_models" VALUES('m-40c856185a4145f2a8b282d80b07166c',1,'model','file:///first_edition/mlartifacts/models/m-40c856185a4145f2a8b282d80b07166c/artifacts',1795879552974,1795879553020,2,'active',NULL,'7844f68ae25c45a4920c18c68db6b225',NULL);
+INSERT INTO "logged_models" VALUES('m-bdce694fd08847419d1425e675bbd927',1,'model','file:///first_edition/mlartifacts/models/m-bdce694fd08847419d1425e675bbd927/artifacts',1795879553477,1795879553516,2,'active',NULL,'339240bff2c9467b8cbf9dedc1d74940',NULL);
+INSERT INTO "logged_models" VALUES('m-a008208c7cdc41d1816731df2255d716',1,'model','file:///first_edition/mlartifacts/models/m-a008208c7cdc41d1816731df2255d716/artifacts',1795879555063,1795879555114,2,'active',NULL,'eec0f6973b244a53984d10f519edb29b',NULL);
+INSERT INTO "logged_models" VALUES('m-2e2fa34022d5440c899f725d4ea55049',1,'model','file:///first_edition/mlartifacts/models/m-2e2fa34022d5440c899f725d4ea55049/artifacts',1795879555966,1795879556011,2,'active',NULL,'a369806cf23c47e68e5803308cff9456',NULL);
+INSERT INTO "logged_models" VALUES('m-7afb1b86c6754404aa07921f846e6090',1,'model','file:///first_edition/mlartifacts/models/m-7afb1b86c6754404aa07921f846e6090/artifacts',1795879556625,1795879556667,2,'active',NULL,'cfbafe26f1694cd5aedd4ba2bcaaa109',NULL);
+INSERT INTO "logged_models" VALUES('m-9fac4533b33f4fd9bd1de3f22409daab',1,'model','file:///first_edition/mlartifacts/models/m-9fac4533b33f4fd9bd1de3f22409daab/artifacts',1795879557091,1795879557144,2,'active',NULL,'71d9ce23d44f4f7fbb7ff80ba55602a1',NULL);
+INSERT INTO "logged_models" VALUES('m-d0f6d6cb4b0845d192145c3119b8a9cf',1,'model','file:///first_edition/mlartifacts/models/m-d0f6d6cb4b0845d192145c3119b8a9cf/artifacts',1795879557609,1795879557653,2,'active',NULL,'bd9dde1788de481082381cd10ac10af1',NULL);
+INSERT INTO "logged_models" VALUES('m-c7d98eecebbd4350abe75e778911ac1b',1,'model','file:///first_edition/mlartifacts/models/m-c7d98eecebbd4350abe75e778911ac1b/artifacts',1795879558595,1795879558633,2,'active',NULL,'ceea8b9a26064bd5bbf75b80232b2267',NULL);
+INSERT INTO "logged_models" VALUES('m-94a51a35c2b94c22aabd3aa59b4d7a3d',1,'model','file:///first_edition/mlartifacts/models/m-94a51a35c2b94c22aabd3aa59b4d7a3d/artifacts',1795879559381,1795879559421,2,'active',NULL,'9882044c5d0c4ef9b354d67c7ed0ad01',NULL);
+INSERT INTO "logged_models" VALUES('m-3ec185841cdd413f8968cb1d1654e54f',1,'model','file:///first_edition/mlartifacts/models/m-3ec185841cdd413f8968cb1d1654e54f/artifacts',1795879559794,1795879559835,2,'active',NULL,'4ab3d958c6df49ff911f7272908f2205',NULL);
+CREATE TABLE mcp_access_endpoints (
+	id VARCHAR(36) NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	server_name VARCHAR(256) NOT NULL, 
+	server_version VARCHAR(128), 
+	server_alias VARCHAR(256), 
+	url VARCHAR(2048) NOT NULL, 
+	transport_type VARCHAR(32) DEFAULT 'streamable-http' NOT NULL, 
+	created_by VARCHAR(256), 
+	last_updated_by VARCHAR(256), 
+	created_at BIGINT NOT NULL, 
+	last_updated_at BIGINT NOT NULL, 
+	CONSTRAINT mcp_access_endpoints_pk PRIMARY KEY (id), 
+	CONSTRAINT mcp_access_endpoints_server_fkey FOREIGN KEY(workspace, server_name) REFERENCES mcp_servers (workspace, name) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE mcp_server_aliases (
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	alias VARCHAR(256) NOT NULL, 
+	version VARCHAR(128) NOT NULL, 
+	CONSTRAINT mcp_server_aliases_pk PRIMARY KEY (workspace, name, alias), 
+	CONSTRAINT mcp_server_aliases_server_fkey FOREIGN KEY(workspace, name) REFERENCES mcp_servers (workspace, name) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE mcp_server_tags (
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(5000), 
+	CONSTRAINT mcp_server_tags_pk PRIMARY KEY (workspace, name, "key"), 
+	CONSTRAINT mcp_server_tags_server_fkey FOREIGN KEY(workspace, name) REFERENCES mcp_servers (workspace, name) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE mcp_server_version_tags (
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	version VARCHAR(128) NOT NULL, 
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(5000), 
+	CONSTRAINT mcp_server_version_tags_pk PRIMARY KEY (workspace, name, version, "key"), 
+	CONSTRAINT mcp_server_version_tags_version_fkey FOREIGN KEY(workspace, name, version) REFERENCES mcp_server_versions (workspace, name, version) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE mcp_server_versions (
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	version VARCHAR(128) NOT NULL, 
+	version_major INTEGER NOT NULL, 
+	version_minor INTEGER NOT NULL, 
+	version_patch INTEGER NOT NULL, 
+	version_prerelease_sort_key VARCHAR(512) NOT NULL, 
+	server_json JSON NOT NULL, 
+	status VARCHAR(20) DEFAULT 'draft' NOT NULL, 
+	tools JSON, 
+	source VARCHAR(512), 
+	connect_options JSON, 
+	created_by VARCHAR(256), 
+	last_updated_by VARCHAR(256), 
+	created_at BIGINT NOT NULL, 
+	last_updated_at BIGINT NOT NULL, 
+	CONSTRAINT mcp_server_versions_pk PRIMARY KEY (workspace, name, version), 
+	CONSTRAINT mcp_server_versions_server_fkey FOREIGN KEY(workspace, name) REFERENCES mcp_servers (workspace, name) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE mcp_servers (
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	display_name VARCHAR(256), 
+	description TEXT, 
+	icons JSON, 
+	created_by VARCHAR(256), 
+	last_updated_by VARCHAR(256), 
+	created_at BIGINT NOT NULL, 
+	last_updated_at BIGINT NOT NULL, 
+	CONSTRAINT mcp_servers_pk PRIMARY KEY (workspace, name)
+);
+CREATE TABLE "metrics" (
+	"key" VARCHAR(250) NOT NULL, 
+	value FLOAT NOT NULL, 
+	timestamp BIGINT NOT NULL, 
+	run_uuid VARCHAR(32) NOT NULL, 
+	step BIGINT DEFAULT '0' NOT NULL, 
+	is_nan BOOLEAN DEFAULT '0' NOT NULL, 
+	CONSTRAINT metric_pk PRIMARY KEY ("key", timestamp, step, run_uuid, value, is_nan), 
+	FOREIGN KEY(run_uuid) REFERENCES runs (run_uuid), 
+	CHECK (is_nan IN (0, 1))
+);
+INSERT INTO "metrics" VALUES('accuracy',8.5511982570806088777e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',0.919676280488288,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.51181599155093338016e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('brier',1.07553246686091397155e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',2.70756233332273632888e-03,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',8.27014161174557393962e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',2.94722206066855910155e-02,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.4586790654225346292e-02,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',3.52033575617701280369e-02,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.41281814193879549923e-02,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('ece',3.92728903268520848635e-02,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('loss',5.8319097757339477539e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',0,0);
+INSERT INTO "metrics" VALUES('loss',4.13800766070683778696e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',1,0);
+INSERT INTO "metrics" VALUES('loss',3.71148188908894838267e-01,1795879544495,'bbc9b7c261694ff09dc303f0bf9f2812',2,0);
+INSERT INTO "metrics" VALUES('accuracy',8.6056644880174293366e-01,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',0.917139699076167,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.57362962932528727133e-01,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('brier',1.08400661949990054222e-01,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',2.31559966668252537394e-03,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',1.79336383427340262386e+00,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',3.59971931195170458117e-02,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.78619593307647317459e-02,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',3.93191584466092217131e-02,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.62613740066618259194e-02,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('ece',3.89601177683107924298e-02,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('loss',5.8319097757339477539e-01,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',0,0);
+INSERT INTO "metrics" VALUES('loss',4.13800766070683778696e-01,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',1,0);
+INSERT INTO "metrics" VALUES('loss',3.71148188908894838267e-01,1795879546564,'f2ea58d95cae4bce88dc1cd7cf356f09',2,0);
+INSERT INTO "metrics" VALUES('accuracy',8.51851851851851749053e-01,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',0.918696340416599,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.52491099200362922871e-01,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('brier',1.0805454968060906884e-01,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',6.59753790666703365808e-01,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',1.13168924836606564097e+02,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',3.59971931195169903006e-02,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.31456655360283440614e-02,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',3.30963202416359875135e-02,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.33352184372369179238e-02,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('ece',4.35908706798206480037e-02,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('loss',5.77053904533386230468e-01,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',0,0);
+INSERT INTO "metrics" VALUES('loss',4.07183051109313964843e-01,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',1,0);
+INSERT INTO "metrics" VALUES('loss',0.375178595383962,1795879552432,'84a2827cbc7342d98e465299d4f8e9fc',2,0);
+INSERT INTO "metrics" VALUES('accuracy',8.74727668845315942114e-01,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',9.29801530623402761044e-01,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.29006429494668295454e-01,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('brier',9.9960518020447433618e-02,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',3.53892533329750813911e-03,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',8.86632897544941456224e-01,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',0.00499191252173837,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.07899693706612360283e-02,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',2.58777392923956531256e-02,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('brier_std',9.08328381235498812096e-03,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('ece',3.17486572737908090413e-02,1795879552929,'7844f68ae25c45a4920c18c68db6b225',0,0);
+INSERT INTO "metrics" VALUES('accuracy',5.53376906318082784075e-01,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',0.5,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('log_loss',6.87444120337857733638e-01,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('brier',2.47153872442223088157e-01,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',3.59480999994351180671e-04,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',2.40455337871917779191e-01,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',1.88676558558700563535e-03,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',0.0,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',3.99184152011463494209e-04,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.9885029455942360068e-04,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('ece',1.18888196310186701379e-14,1795879553423,'339240bff2c9467b8cbf9dedc1d74940',0,0);
+INSERT INTO "metrics" VALUES('accuracy',0.869281045751634,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',9.2541051264167129009e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.44993162887751392275e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('brier',1.03494631002566103705e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',2.49063043666637895512e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',1.51746296298532468149e+00,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',2.35656946108757717195e-02,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.45433147434942244141e-02,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',4.02812749887955234839e-02,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.38754549347832253913e-02,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('ece',4.0304271646334592638e-02,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('loss',6.64817889060045907889e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',0,0);
+INSERT INTO "metrics" VALUES('loss',6.16339099238765508737e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',1,0);
+INSERT INTO "metrics" VALUES('loss',5.77736006102768318015e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',2,0);
+INSERT INTO "metrics" VALUES('loss',5.45654761530503074062e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',3,0);
+INSERT INTO "metrics" VALUES('loss',5.18633777373012638811e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',4,0);
+INSERT INTO "metrics" VALUES('loss',4.9500578676173739856e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',5,0);
+INSERT INTO "metrics" VALUES('loss',4.74468789727876261164e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',6,0);
+INSERT INTO "metrics" VALUES('loss',4.56738167189325305894e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',7,0);
+INSERT INTO "metrics" VALUES('loss',4.41088347310643336118e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',8,0);
+INSERT INTO "metrics" VALUES('loss',4.27765087765258567031e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',9,0);
+INSERT INTO "metrics" VALUES('loss',4.16254080744147880732e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',10,0);
+INSERT INTO "metrics" VALUES('loss',4.06224399028673133216e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',11,0);
+INSERT INTO "metrics" VALUES('loss',3.9748953770929262852e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',12,0);
+INSERT INTO "metrics" VALUES('loss',3.89887232212331069636e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',13,0);
+INSERT INTO "metrics" VALUES('loss',3.83289484932290480667e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',14,0);
+INSERT INTO "metrics" VALUES('loss',3.7732871815105678559e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',15,0);
+INSERT INTO "metrics" VALUES('loss',3.72166059300901908013e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',16,0);
+INSERT INTO "metrics" VALUES('loss',3.67451791331232513471e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',17,0);
+INSERT INTO "metrics" VALUES('loss',3.63019233648126882219e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',18,0);
+INSERT INTO "metrics" VALUES('loss',3.58732831789627504281e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',19,0);
+INSERT INTO "metrics" VALUES('loss',3.54748636944734851983e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',20,0);
+INSERT INTO "metrics" VALUES('loss',0.351159387129323,1795879554996,'eec0f6973b244a53984d10f519edb29b',21,0);
+INSERT INTO "metrics" VALUES('loss',3.47685488851038781987e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',22,0);
+INSERT INTO "metrics" VALUES('loss',3.44472586152960502658e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',23,0);
+INSERT INTO "metrics" VALUES('loss',3.41440652823969681417e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',24,0);
+INSERT INTO "metrics" VALUES('loss',3.38574756564309353734e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',25,0);
+INSERT INTO "metrics" VALUES('loss',3.35936950884426377417e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',26,0);
+INSERT INTO "metrics" VALUES('loss',3.33574737595799086786e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',27,0);
+INSERT INTO "metrics" VALUES('loss',3.31249471144153873058e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',28,0);
+INSERT INTO "metrics" VALUES('loss',3.29274508846722824273e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',29,0);
+INSERT INTO "metrics" VALUES('loss',3.27393760172038472688e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',30,0);
+INSERT INTO "metrics" VALUES('loss',3.25834057310864899648e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',31,0);
+INSERT INTO "metrics" VALUES('loss',3.24016500232756909927e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',32,0);
+INSERT INTO "metrics" VALUES('loss',3.22509548553326919062e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',33,0);
+INSERT INTO "metrics" VALUES('loss',3.20847267815887182695e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',34,0);
+INSERT INTO "metrics" VALUES('loss',3.19200743165494127406e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',35,0);
+INSERT INTO "metrics" VALUES('loss',3.17790195119212526275e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',36,0);
+INSERT INTO "metrics" VALUES('loss',3.1644868573711920634e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',37,0);
+INSERT INTO "metrics" VALUES('loss',3.15270676834563501333e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',38,0);
+INSERT INTO "metrics" VALUES('loss',3.14188537221199382099e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',39,0);
+INSERT INTO "metrics" VALUES('loss',3.12915035446518718931e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',40,0);
+INSERT INTO "metrics" VALUES('loss',3.11416108027058491369e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',41,0);
+INSERT INTO "metrics" VALUES('loss',3.10065990657795387264e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',42,0);
+INSERT INTO "metrics" VALUES('loss',3.08814783503655598817e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',43,0);
+INSERT INTO "metrics" VALUES('loss',3.07678075944983919765e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',44,0);
+INSERT INTO "metrics" VALUES('loss',3.06660817901860560663e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',45,0);
+INSERT INTO "metrics" VALUES('loss',3.0581093374006340646e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',46,0);
+INSERT INTO "metrics" VALUES('loss',0.304990631238193,1795879554996,'eec0f6973b244a53984d10f519edb29b',47,0);
+INSERT INTO "metrics" VALUES('loss',3.03978076456905055291e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',48,0);
+INSERT INTO "metrics" VALUES('loss',3.03061176835046797162e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',49,0);
+INSERT INTO "metrics" VALUES('loss',3.02128831191864566374e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',50,0);
+INSERT INTO "metrics" VALUES('loss',3.01262134910389667297e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',51,0);
+INSERT INTO "metrics" VALUES('loss',3.00201145072777120237e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',52,0);
+INSERT INTO "metrics" VALUES('loss',2.9909145986437979392e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',53,0);
+INSERT INTO "metrics" VALUES('loss',2.98330848432573458861e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',54,0);
+INSERT INTO "metrics" VALUES('loss',2.97527921719382637544e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',55,0);
+INSERT INTO "metrics" VALUES('loss',2.96676760347766910186e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',56,0);
+INSERT INTO "metrics" VALUES('loss',2.9584215699942362221e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',57,0);
+INSERT INTO "metrics" VALUES('loss',2.94884671180486168662e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',58,0);
+INSERT INTO "metrics" VALUES('loss',2.9414403963189011959e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',59,0);
+INSERT INTO "metrics" VALUES('loss',2.93374102512862833247e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',60,0);
+INSERT INTO "metrics" VALUES('loss',2.92587247706380393363e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',61,0);
+INSERT INTO "metrics" VALUES('loss',2.91666064128004665079e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',62,0);
+INSERT INTO "metrics" VALUES('loss',2.90855884711490320082e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',63,0);
+INSERT INTO "metrics" VALUES('loss',2.90160071556898713218e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',64,0);
+INSERT INTO "metrics" VALUES('loss',0.289391961187202,1795879554996,'eec0f6973b244a53984d10f519edb29b',65,0);
+INSERT INTO "metrics" VALUES('loss',2.88626639287786146415e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',66,0);
+INSERT INTO "metrics" VALUES('loss',2.87676036858215244951e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',67,0);
+INSERT INTO "metrics" VALUES('loss',2.86932826817365482785e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',68,0);
+INSERT INTO "metrics" VALUES('loss',2.86423466762507628047e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',69,0);
+INSERT INTO "metrics" VALUES('loss',2.86067950265756154593e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',70,0);
+INSERT INTO "metrics" VALUES('loss',2.85622551743675456847e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',71,0);
+INSERT INTO "metrics" VALUES('loss',2.85107398067870054791e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',72,0);
+INSERT INTO "metrics" VALUES('loss',2.84763100946581360073e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',73,0);
+INSERT INTO "metrics" VALUES('loss',2.8441628061710555464e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',74,0);
+INSERT INTO "metrics" VALUES('loss',0.283726498481823,1795879554996,'eec0f6973b244a53984d10f519edb29b',75,0);
+INSERT INTO "metrics" VALUES('loss',2.82631131888170905597e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',76,0);
+INSERT INTO "metrics" VALUES('loss',2.81526383066983909575e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',77,0);
+INSERT INTO "metrics" VALUES('loss',2.8045856035510391413e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',78,0);
+INSERT INTO "metrics" VALUES('loss',0.27968460769708,1795879554996,'eec0f6973b244a53984d10f519edb29b',79,0);
+INSERT INTO "metrics" VALUES('loss',2.78918228683972146964e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',80,0);
+INSERT INTO "metrics" VALUES('loss',2.78416413185066435875e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',81,0);
+INSERT INTO "metrics" VALUES('loss',2.78008419130704176325e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',82,0);
+INSERT INTO "metrics" VALUES('loss',2.77437794755353406284e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',83,0);
+INSERT INTO "metrics" VALUES('loss',2.76746136714218604613e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',84,0);
+INSERT INTO "metrics" VALUES('loss',2.76072303152828768535e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',85,0);
+INSERT INTO "metrics" VALUES('loss',2.75268863721889522899e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',86,0);
+INSERT INTO "metrics" VALUES('loss',2.74587173767602055196e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',87,0);
+INSERT INTO "metrics" VALUES('loss',2.73842020809120956226e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',88,0);
+INSERT INTO "metrics" VALUES('loss',2.73293289728177790642e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',89,0);
+INSERT INTO "metrics" VALUES('loss',2.72503942006616928228e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',90,0);
+INSERT INTO "metrics" VALUES('loss',2.72002978913577164732e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',91,0);
+INSERT INTO "metrics" VALUES('loss',2.7153419168022890906e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',92,0);
+INSERT INTO "metrics" VALUES('loss',2.71218852520315911736e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',93,0);
+INSERT INTO "metrics" VALUES('loss',2.70429002775231963617e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',94,0);
+INSERT INTO "metrics" VALUES('loss',2.69939775963592643037e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',95,0);
+INSERT INTO "metrics" VALUES('loss',2.69263549725671180734e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',96,0);
+INSERT INTO "metrics" VALUES('loss',2.68735873600972841046e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',97,0);
+INSERT INTO "metrics" VALUES('loss',2.68428910118199137713e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',98,0);
+INSERT INTO "metrics" VALUES('loss',2.68200857254502045279e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',99,0);
+INSERT INTO "metrics" VALUES('loss',2.67558106206690127226e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',100,0);
+INSERT INTO "metrics" VALUES('loss',2.66611641997771264822e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',101,0);
+INSERT INTO "metrics" VALUES('loss',2.6597944767388032039e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',102,0);
+INSERT INTO "metrics" VALUES('loss',2.65577956864896658206e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',103,0);
+INSERT INTO "metrics" VALUES('loss',2.65054283637226495429e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',104,0);
+INSERT INTO "metrics" VALUES('loss',2.64442454830832285317e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',105,0);
+INSERT INTO "metrics" VALUES('loss',2.64167555514286112039e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',106,0);
+INSERT INTO "metrics" VALUES('loss',0.263820866837132,1795879554996,'eec0f6973b244a53984d10f519edb29b',107,0);
+INSERT INTO "metrics" VALUES('loss',2.633825606958418164e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',108,0);
+INSERT INTO "metrics" VALUES('loss',2.6269167185570452272e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',109,0);
+INSERT INTO "metrics" VALUES('loss',2.62212699736555199248e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',110,0);
+INSERT INTO "metrics" VALUES('loss',0.261753917812298,1795879554996,'eec0f6973b244a53984d10f519edb29b',111,0);
+INSERT INTO "metrics" VALUES('loss',2.61055821928398323894e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',112,0);
+INSERT INTO "metrics" VALUES('loss',2.6001528379050292683e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',113,0);
+INSERT INTO "metrics" VALUES('loss',2.59472815612674545526e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',114,0);
+INSERT INTO "metrics" VALUES('loss',2.58901104976294260673e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',115,0);
+INSERT INTO "metrics" VALUES('loss',2.58699992700982928095e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',116,0);
+INSERT INTO "metrics" VALUES('loss',2.58217385413003042149e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',117,0);
+INSERT INTO "metrics" VALUES('loss',2.57612516681910708182e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',118,0);
+INSERT INTO "metrics" VALUES('loss',2.57147658597306427719e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',119,0);
+INSERT INTO "metrics" VALUES('loss',2.56988979530662631223e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',120,0);
+INSERT INTO "metrics" VALUES('loss',2.56596797158229750213e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',121,0);
+INSERT INTO "metrics" VALUES('loss',2.56271897124238923204e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',122,0);
+INSERT INTO "metrics" VALUES('loss',2.55901114480665492489e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',123,0);
+INSERT INTO "metrics" VALUES('loss',2.54936546243725803417e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',124,0);
+INSERT INTO "metrics" VALUES('loss',2.54255121085411428527e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',125,0);
+INSERT INTO "metrics" VALUES('loss',2.53577811677214215446e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',126,0);
+INSERT INTO "metrics" VALUES('loss',2.52736807045215672307e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',127,0);
+INSERT INTO "metrics" VALUES('loss',2.52086552202615166162e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',128,0);
+INSERT INTO "metrics" VALUES('loss',2.51410569554268048531e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',129,0);
+INSERT INTO "metrics" VALUES('loss',2.50944309032925028102e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',130,0);
+INSERT INTO "metrics" VALUES('loss',2.50454797483869784358e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',131,0);
+INSERT INTO "metrics" VALUES('loss',2.49948338527164776179e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',132,0);
+INSERT INTO "metrics" VALUES('loss',2.49383435010966353351e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',133,0);
+INSERT INTO "metrics" VALUES('loss',2.49092775105257985268e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',134,0);
+INSERT INTO "metrics" VALUES('loss',2.48864324322590618754e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',135,0);
+INSERT INTO "metrics" VALUES('loss',2.48365570829524123785e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',136,0);
+INSERT INTO "metrics" VALUES('loss',2.47748447610892347237e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',137,0);
+INSERT INTO "metrics" VALUES('loss',2.47356204293564724272e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',138,0);
+INSERT INTO "metrics" VALUES('loss',2.46523382585533412658e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',139,0);
+INSERT INTO "metrics" VALUES('loss',2.46110060460710294849e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',140,0);
+INSERT INTO "metrics" VALUES('loss',2.45583278236089025403e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',141,0);
+INSERT INTO "metrics" VALUES('loss',2.45270557884078727051e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',142,0);
+INSERT INTO "metrics" VALUES('loss',2.45631562448071411042e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',143,0);
+INSERT INTO "metrics" VALUES('loss',2.4563958105551420008e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',144,0);
+INSERT INTO "metrics" VALUES('loss',2.44983759313217586139e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',145,0);
+INSERT INTO "metrics" VALUES('loss',2.43927369565079515956e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',146,0);
+INSERT INTO "metrics" VALUES('loss',2.42788639716008280977e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',147,0);
+INSERT INTO "metrics" VALUES('loss',2.42019546459505408009e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',148,0);
+INSERT INTO "metrics" VALUES('loss',2.41572456443401750725e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',149,0);
+INSERT INTO "metrics" VALUES('loss',2.40943909803203265562e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',150,0);
+INSERT INTO "metrics" VALUES('loss',2.40395655799421487097e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',151,0);
+INSERT INTO "metrics" VALUES('loss',2.39987395862423374959e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',152,0);
+INSERT INTO "metrics" VALUES('loss',2.39429723630634500031e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',153,0);
+INSERT INTO "metrics" VALUES('loss',2.39003029868157051973e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',154,0);
+INSERT INTO "metrics" VALUES('loss',2.38702730341292607141e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',155,0);
+INSERT INTO "metrics" VALUES('loss',2.38142626818555025458e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',156,0);
+INSERT INTO "metrics" VALUES('loss',2.37662971562715735762e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',157,0);
+INSERT INTO "metrics" VALUES('loss',2.37449836559474519726e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',158,0);
+INSERT INTO "metrics" VALUES('loss',2.37880730532195744375e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',159,0);
+INSERT INTO "metrics" VALUES('loss',2.38843772125463121858e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',160,0);
+INSERT INTO "metrics" VALUES('loss',2.38029513138708320729e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',161,0);
+INSERT INTO "metrics" VALUES('loss',2.36563051615907266045e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',162,0);
+INSERT INTO "metrics" VALUES('loss',2.35373132283630576155e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',163,0);
+INSERT INTO "metrics" VALUES('loss',2.345140602558664078e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',164,0);
+INSERT INTO "metrics" VALUES('loss',2.3416379779123264182e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',165,0);
+INSERT INTO "metrics" VALUES('loss',2.33910392925816695841e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',166,0);
+INSERT INTO "metrics" VALUES('loss',2.33066354955823756833e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',167,0);
+INSERT INTO "metrics" VALUES('loss',2.32381200357552303303e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',168,0);
+INSERT INTO "metrics" VALUES('loss',2.32105021843190678643e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',169,0);
+INSERT INTO "metrics" VALUES('loss',2.31566751625043115714e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',170,0);
+INSERT INTO "metrics" VALUES('loss',2.3096638871646088531e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',171,0);
+INSERT INTO "metrics" VALUES('loss',2.30487241843161605459e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',172,0);
+INSERT INTO "metrics" VALUES('loss',2.30235246489258749136e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',173,0);
+INSERT INTO "metrics" VALUES('loss',2.29788700169667486905e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',174,0);
+INSERT INTO "metrics" VALUES('loss',2.29214304905862586991e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',175,0);
+INSERT INTO "metrics" VALUES('loss',2.28775992396658384153e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',176,0);
+INSERT INTO "metrics" VALUES('loss',2.28367410486561395188e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',177,0);
+INSERT INTO "metrics" VALUES('loss',2.28220921988576241901e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',178,0);
+INSERT INTO "metrics" VALUES('loss',2.28169414311246709914e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',179,0);
+INSERT INTO "metrics" VALUES('loss',2.28407656930759789259e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',180,0);
+INSERT INTO "metrics" VALUES('loss',2.2782832973228483997e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',181,0);
+INSERT INTO "metrics" VALUES('loss',2.27183001627683373024e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',182,0);
+INSERT INTO "metrics" VALUES('loss',2.26739045857805465722e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',183,0);
+INSERT INTO "metrics" VALUES('loss',2.26004198735689332266e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',184,0);
+INSERT INTO "metrics" VALUES('loss',2.25339837178942820061e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',185,0);
+INSERT INTO "metrics" VALUES('loss',2.24828985096564376577e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',186,0);
+INSERT INTO "metrics" VALUES('loss',2.25005354597592938104e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',187,0);
+INSERT INTO "metrics" VALUES('loss',2.24314870001184690773e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',188,0);
+INSERT INTO "metrics" VALUES('loss',2.23776597631168722157e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',189,0);
+INSERT INTO "metrics" VALUES('loss',0.223231920265844,1795879554996,'eec0f6973b244a53984d10f519edb29b',190,0);
+INSERT INTO "metrics" VALUES('loss',2.22735412957640876996e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',191,0);
+INSERT INTO "metrics" VALUES('loss',2.22060276164250280928e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',192,0);
+INSERT INTO "metrics" VALUES('loss',2.21728567795318798339e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',193,0);
+INSERT INTO "metrics" VALUES('loss',2.21462576825692813997e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',194,0);
+INSERT INTO "metrics" VALUES('loss',2.21138969373711719024e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',195,0);
+INSERT INTO "metrics" VALUES('loss',2.20664420785188802875e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',196,0);
+INSERT INTO "metrics" VALUES('loss',2.20157044702792820123e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',197,0);
+INSERT INTO "metrics" VALUES('loss',2.20074427459911209359e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',198,0);
+INSERT INTO "metrics" VALUES('loss',2.19650991130314526822e-01,1795879554996,'eec0f6973b244a53984d10f519edb29b',199,0);
+INSERT INTO "metrics" VALUES('accuracy',8.59477124183006480073e-01,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',9.15294624904059550551e-01,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('log_loss',4.21821576728119873589e-01,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('brier',1.08719099990438120006e-01,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',8.94798363333014351583e-02,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',8.98948801732787,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',1.72924922291803340179e-02,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',0.00757288808023494,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',9.09818255111964797887e-03,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('brier_std',7.93768901786250612173e-03,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('ece',6.56579110830317891345e-02,1795879555890,'a369806cf23c47e68e5803308cff9456',0,0);
+INSERT INTO "metrics" VALUES('accuracy',8.61655773420479165203e-01,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',0.911338639891667,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('log_loss',4.42769768800650498352e-01,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('brier',1.1267162228796036294e-01,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',2.90826286667045970368e-02,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',8.5416873636912740153e+00,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',0.0236411050263733,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.56523215381590419248e-02,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',4.4102325783523022018e-02,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.50694788025649960977e-02,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('ece',7.71520282815582603141e-02,1795879556543,'cfbafe26f1694cd5aedd4ba2bcaaa109',0,0);
+INSERT INTO "metrics" VALUES('accuracy',8.6056644880174293366e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',9.20524407841901814997e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.75669952108802496226e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('brier',1.12704399133961963297e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',2.10058000000875244248e-03,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',9.10459694846999401107e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',2.85519442746866372595e-02,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.22168663859455912945e-02,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',2.22406909704889500789e-02,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('brier_std',1.01264992306350394557e-02,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('ece',0.0754561492530493,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('loss',5.8193524678548180784e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',0,0);
+INSERT INTO "metrics" VALUES('loss',4.41517770290374755859e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',1,0);
+INSERT INTO "metrics" VALUES('loss',4.02217656373977661132e-01,1795879557049,'71d9ce23d44f4f7fbb7ff80ba55602a1',2,0);
+INSERT INTO "metrics" VALUES('accuracy',8.26797385620915092907e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',8.99092676887727093593e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.98306413452771179706e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('brier',1.23930003356618412269e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',5.01199199997396770828e-03,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',9.17236383338406291443e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',1.30718954248366103776e-02,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.23759014175531031204e-02,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',2.29060331901296196366e-02,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('brier_std',8.12797679450183267746e-03,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('ece',2.7066783955476604595e-02,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('loss',8.25670616359656217575e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',0,0);
+INSERT INTO "metrics" VALUES('loss',4.94024860656443465245e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',1,0);
+INSERT INTO "metrics" VALUES('loss',4.17585924143202225078e-01,1795879557569,'bd9dde1788de481082381cd10ac10af1',2,0);
+INSERT INTO "metrics" VALUES('accuracy',7.67486389806106394928e-01,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',8.08313847248113614973e-01,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('log_loss',4.78558844401798966217e-01,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('brier',1.57122842057329875631e-01,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',1.43478605000098013988e-02,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',1.29065346800767244417e+00,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',5.29542760154278549511e-02,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',7.60519347244009158437e-02,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',5.97656548065571210925e-02,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('brier_std',2.41871800318137590568e-02,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('ece',5.18701769623876873804e-02,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('loss',5.54020047187805175781e-01,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',0,0);
+INSERT INTO "metrics" VALUES('loss',0.464240625500679,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',1,0);
+INSERT INTO "metrics" VALUES('loss',4.30479682981967926025e-01,1795879558558,'ceea8b9a26064bd5bbf75b80232b2267',2,0);
+INSERT INTO "metrics" VALUES('accuracy',8.59728506787330370997e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',9.30474116267381412548e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('log_loss',3.67149821256953445836e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('brier',1.10234017595969638336e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',3.5646699999460906838e-03,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',1.06135294159002,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('ece',9.41867536870009403049e-02,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('loss',5.83363711833953857421e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',0,0);
+INSERT INTO "metrics" VALUES('loss',4.18708592653274536132e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',1,0);
+INSERT INTO "metrics" VALUES('loss',4.04491305351257324218e-01,1795879559340,'9882044c5d0c4ef9b354d67c7ed0ad01',2,0);
+INSERT INTO "metrics" VALUES('accuracy',6.66666666666666629659e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('roc_auc',7.82424242424242355475e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('log_loss',5.73520261247258633652e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('brier',1.95173197255977676212e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('fit_seconds',1.65698699997089238071e-03,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('predict_us_per_row',1.29123666681607573991e+01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('accuracy_std',1.040832999733066061e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('roc_auc_std',1.4075415978429192676e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('log_loss_std',6.95332324432002407688e-02,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('brier_std',2.9169443084723380849e-02,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('ece',1.24210041211448490861e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('loss',6.48264070351918575418e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',0,0);
+INSERT INTO "metrics" VALUES('loss',6.633548736572265625e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',1,0);
+INSERT INTO "metrics" VALUES('loss',5.69247225920359256612e-01,1795879559756,'4ab3d958c6df49ff911f7272908f2205',2,0);
+CREATE TABLE "model_definitions" (
+	model_definition_id VARCHAR(36) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	secret_id VARCHAR(36), 
+	provider VARCHAR(64) NOT NULL, 
+	model_name VARCHAR(256) NOT NULL, 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, 
+	last_updated_by VARCHAR(255), 
+	last_updated_at BIGINT NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT model_definitions_pk PRIMARY KEY (model_definition_id), 
+	CONSTRAINT fk_model_definitions_secret_id FOREIGN KEY(secret_id) REFERENCES secrets (secret_id) ON DELETE SET NULL, 
+	CONSTRAINT uq_model_definitions_workspace_name UNIQUE (workspace, name)
+);
+CREATE TABLE "model_version_tags" (
+	"key" VARCHAR(250) NOT NULL, 
+	value TEXT, 
+	name VARCHAR(256) NOT NULL, 
+	version INTEGER NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT model_version_tag_pk PRIMARY KEY (workspace, "key", name, version), 
+	CONSTRAINT fk_model_version_tags_model_versions FOREIGN KEY(workspace, name, version) REFERENCES model_versions (workspace, name, version) ON UPDATE CASCADE
+);
+CREATE TABLE "model_versions" (
+	name VARCHAR(256) NOT NULL, 
+	version INTEGER NOT NULL, 
+	creation_time BIGINT, 
+	last_updated_time BIGINT, 
+	description VARCHAR(5000), 
+	user_id VARCHAR(256), 
+	current_stage VARCHAR(20), 
+	source VARCHAR(500), 
+	run_id VARCHAR(32), 
+	status VARCHAR(20), 
+	status_message VARCHAR(500), 
+	run_link VARCHAR(500), 
+	storage_location VARCHAR(500), 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT model_version_pk PRIMARY KEY (workspace, name, version), 
+	CONSTRAINT fk_model_versions_registered_models FOREIGN KEY(workspace, name) REFERENCES registered_models (workspace, name) ON UPDATE CASCADE
+);
+CREATE TABLE online_scoring_configs (
+	online_scoring_config_id VARCHAR(36) NOT NULL, 
+	scorer_id VARCHAR(36) NOT NULL, 
+	sample_rate FLOAT NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	filter_string TEXT, 
+	CONSTRAINT online_scoring_config_pk PRIMARY KEY (online_scoring_config_id), 
+	CONSTRAINT fk_online_scoring_configs_scorer_id FOREIGN KEY(scorer_id) REFERENCES scorers (scorer_id) ON DELETE CASCADE, 
+	CONSTRAINT fk_online_scoring_configs_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id)
+);
+CREATE TABLE "params" (
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(8000) NOT NULL, 
+	run_uuid VARCHAR(32) NOT NULL, 
+	CONSTRAINT param_pk PRIMARY KEY ("key", run_uuid), 
+	FOREIGN KEY(run_uuid) REFERENCES runs (run_uuid)
+);
+INSERT INTO "params" VALUES('data','heart','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('target','None','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('positive','None','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('recipe','standard','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('backend','numpy','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('plan','cv:3x1','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('activation','relu','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('dropout','0.2','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('optimizer','adam','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('learning_rate','0.01','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('weight_decay','0.0','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('l2','0.0','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('label_smoothing','0.0','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('average_last','0.0','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('initializer','auto','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('batch_size','32','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('epochs','3','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('early_stopping','False','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('validation_fraction','0.1','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('patience','10','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('class_weight','None','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('ensemble','1','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('dtype','float32','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('rng','fast','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('seed','0','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "params" VALUES('data','heart','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('target','None','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('positive','None','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('recipe','standard','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('backend','numpy','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('plan','cv:3x1','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('activation','relu','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('dropout','0.2','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('optimizer','adam','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('learning_rate','0.01','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('weight_decay','0.0','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('l2','0.0','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('label_smoothing','0.0','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('average_last','0.0','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('initializer','auto','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('batch_size','32','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('epochs','3','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('early_stopping','False','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('validation_fraction','0.1','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('patience','10','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('class_weight','None','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('ensemble','2','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('dtype','float32','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('rng','fast','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('seed','0','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "params" VALUES('data','heart','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('target','None','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('positive','None','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('recipe','standard','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('backend','keras','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('plan','cv:3x1','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('activation','relu','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('dropout','0.2','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('optimizer','adam','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('learning_rate','0.01','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('weight_decay','0.0','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('l2','0.0','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('label_smoothing','0.0','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('average_last','0.0','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('initializer','auto','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('batch_size','32','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('epochs','3','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('early_stopping','False','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('validation_fraction','0.1','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('patience','10','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('class_weight','None','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('ensemble','1','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('dtype','float32','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('rng','fast','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('seed','0','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "params" VALUES('data','heart','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('target','None','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('positive','None','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('recipe','standard','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('backend','logistic','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('plan','cv:3x1','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('activation','relu','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('dropout','0.2','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('optimizer','adam','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('learning_rate','0.01','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('weight_decay','0.0','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('l2','0.0','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('label_smoothing','0.0','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('average_last','0.0','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('initializer','auto','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('batch_size','32','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('epochs','3','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('early_stopping','False','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('validation_fraction','0.1','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('patience','10','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('class_weight','None','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('ensemble','1','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('dtype','float32','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('rng','fast','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('seed','0','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "params" VALUES('data','heart','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('target','None','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('positive','None','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('recipe','standard','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('backend','majority','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('plan','cv:3x1','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('activation','relu','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('dropout','0.2','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('optimizer','adam','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('learning_rate','0.01','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('weight_decay','0.0','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('l2','0.0','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('label_smoothing','0.0','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('average_last','0.0','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('initializer','auto','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('batch_size','32','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('epochs','3','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('early_stopping','False','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('validation_fraction','0.1','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('patience','10','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('class_weight','None','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('ensemble','1','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('dtype','float32','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('rng','fast','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('seed','0','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "params" VALUES('data','heart','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('target','None','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('positive','None','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('recipe','standard','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('backend','sklearn_mlp','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('plan','cv:3x1','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('activation','relu','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('dropout','0.2','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('optimizer','adam','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('learning_rate','0.01','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('weight_decay','0.0','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('l2','0.0','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('label_smoothing','0.0','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('average_last','0.0','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('initializer','auto','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('batch_size','32','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('epochs','3','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('early_stopping','False','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('validation_fraction','0.1','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('patience','10','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('class_weight','None','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('ensemble','1','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('dtype','float32','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('rng','fast','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('seed','0','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "params" VALUES('data','heart','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('target','None','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('positive','None','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('recipe','standard','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('backend','hist_gb','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('plan','cv:3x1','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('activation','relu','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('dropout','0.2','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('optimizer','adam','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('learning_rate','0.01','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('weight_decay','0.0','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('l2','0.0','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('label_smoothing','0.0','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('average_last','0.0','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('initializer','auto','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('batch_size','32','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('epochs','3','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('early_stopping','False','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('validation_fraction','0.1','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('patience','10','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('class_weight','None','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('ensemble','1','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('dtype','float32','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('rng','fast','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('seed','0','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "params" VALUES('data','heart','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('target','None','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('positive','None','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('recipe','standard','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('backend','lightgbm','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('plan','cv:3x1','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('activation','relu','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('dropout','0.2','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('optimizer','adam','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('learning_rate','0.01','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('weight_decay','0.0','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('l2','0.0','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('label_smoothing','0.0','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('average_last','0.0','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('initializer','auto','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('batch_size','32','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('epochs','3','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('early_stopping','False','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('validation_fraction','0.1','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('patience','10','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('class_weight','None','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('ensemble','1','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('dtype','float32','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('rng','fast','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('seed','0','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "params" VALUES('data','heart','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('target','None','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('positive','None','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('recipe','robust','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('backend','numpy','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('plan','cv:3x1','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('activation','relu','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('dropout','0.2','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('optimizer','adamw','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('learning_rate','0.01','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('weight_decay','1.0','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('l2','0.0','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('label_smoothing','0.03','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('average_last','0.5','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('initializer','auto','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('batch_size','32','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('epochs','3','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('early_stopping','False','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('validation_fraction','0.1','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('patience','10','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('class_weight','None','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('ensemble','1','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('dtype','float32','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('rng','fast','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('seed','0','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "params" VALUES('data','heart','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('target','None','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('positive','None','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('recipe','seed','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('backend','numpy','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('plan','cv:3x1','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('activation','tanh','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('dropout','0.2','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('optimizer','adam','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('learning_rate','0.01','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('weight_decay','0.0','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('l2','0.0','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('label_smoothing','0.0','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('average_last','0.0','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('initializer','auto','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('batch_size','32','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('epochs','3','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('early_stopping','True','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('validation_fraction','0.1','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('patience','1','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('class_weight','None','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('ensemble','1','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('dtype','float64','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('rng','fast','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('seed','0','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "params" VALUES('data','heart-restored','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('target','None','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('positive','None','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('recipe','standard','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('backend','numpy','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('plan','groups','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('activation','relu','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('dropout','0.2','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('optimizer','adam','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('learning_rate','0.01','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('weight_decay','0.0','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('l2','0.0','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('label_smoothing','0.0','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('average_last','0.0','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('initializer','auto','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('batch_size','32','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('epochs','3','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('early_stopping','False','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('validation_fraction','0.1','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('patience','10','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('class_weight','None','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('ensemble','1','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('dtype','float32','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('rng','keras','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('seed','0','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "params" VALUES('data','heart','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('target','None','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('positive','None','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('recipe','standard','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('backend','numpy','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('plan','holdout','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('activation','relu','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('dropout','0.2','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('optimizer','adam','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('learning_rate','0.01','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('weight_decay','0.0','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('l2','0.0','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('label_smoothing','0.0','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('average_last','0.0','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('initializer','auto','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('batch_size','32','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('epochs','3','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('early_stopping','False','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('validation_fraction','0.1','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('patience','10','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('class_weight','balanced','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('ensemble','1','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('dtype','float32','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('rng','fast','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('seed','0','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "params" VALUES('data','own.csv','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('target','Outcome','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('positive','None','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('recipe','standard','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('backend','numpy','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('plan','cv:3','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('activation','relu','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('dropout','0.2','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('optimizer','adam','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('learning_rate','0.01','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('weight_decay','0.0','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('l2','0.0','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('label_smoothing','0.0','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('average_last','0.0','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('initializer','auto','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('batch_size','32','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('epochs','3','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('early_stopping','False','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('validation_fraction','0.1','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('patience','10','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('class_weight','None','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('ensemble','1','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('dtype','float32','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('rng','fast','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('seed','0','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "params" VALUES('data','heart','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('target','None','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('positive','None','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('recipe','standard','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('backend','numpy','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('plan','cv:3x1','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('activation','relu','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('dropout','0.0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('optimizer','sgd','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('learning_rate','1000000.0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('weight_decay','0.0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('l2','0.0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('label_smoothing','0.0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('average_last','0.0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('initializer','auto','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('batch_size','32','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('epochs','200','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('early_stopping','False','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('validation_fraction','0.1','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('patience','10','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('class_weight','None','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('ensemble','1','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('dtype','float32','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('rng','fast','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('seed','0','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "params" VALUES('data','heart','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('target','None','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('positive','None','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('recipe','standard','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('backend','numpy','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('plan','cv:3x1','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('hidden_layer_sizes','(8,)','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('activation','relu','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('dropout','0.2','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('optimizer','adam','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('learning_rate','0.01','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('weight_decay','0.0','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('l2','0.0','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('label_smoothing','0.0','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('average_last','0.0','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('initializer','auto','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('batch_size','32','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('epochs','3','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('early_stopping','False','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('validation_fraction','0.1','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('patience','10','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('class_weight','None','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('ensemble','1','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('dtype','float32','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('rng','fast','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "params" VALUES('seed','7','029ed9d5541c4c0587f368a810b22579');
+CREATE TABLE "registered_model_aliases" (
+	alias VARCHAR(256) NOT NULL, 
+	version INTEGER NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT registered_model_alias_pk PRIMARY KEY (workspace, name, alias), 
+	CONSTRAINT fk_registered_model_aliases_registered_models FOREIGN KEY(workspace, name) REFERENCES registered_models (workspace, name) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE "registered_model_tags" (
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(5000), 
+	name VARCHAR(256) NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT registered_model_tag_pk PRIMARY KEY (workspace, "key", name), 
+	CONSTRAINT fk_registered_model_tags_registered_models FOREIGN KEY(workspace, name) REFERENCES registered_models (workspace, name) ON UPDATE CASCADE
+);
+CREATE TABLE "registered_models" (
+	name VARCHAR(256) NOT NULL, 
+	creation_time BIGINT, 
+	last_updated_time BIGINT, 
+	description VARCHAR(5000), 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT registered_model_pk PRIMARY KEY (workspace, name)
+);
+CREATE TABLE review_queue_items (
+	queue_id VARCHAR(36) NOT NULL, 
+	item_type VARCHAR(16) NOT NULL, 
+	item_id VARCHAR(50) NOT NULL, 
+	status VARCHAR(16) NOT NULL, 
+	completed_by VARCHAR(250), 
+	completed_time_ms BIGINT, 
+	creation_time_ms BIGINT NOT NULL, 
+	last_update_time_ms BIGINT NOT NULL, 
+	CONSTRAINT review_queue_items_pk PRIMARY KEY (queue_id, item_id), 
+	CONSTRAINT fk_review_queue_items_queue_id FOREIGN KEY(queue_id) REFERENCES review_queues (queue_id) ON DELETE CASCADE
+);
+CREATE TABLE review_queue_label_schemas (
+	queue_id VARCHAR(36) NOT NULL, 
+	schema_id VARCHAR(36) NOT NULL, 
+	CONSTRAINT review_queue_label_schemas_pk PRIMARY KEY (queue_id, schema_id), 
+	CONSTRAINT fk_review_queue_label_schemas_queue_id FOREIGN KEY(queue_id) REFERENCES review_queues (queue_id) ON DELETE CASCADE
+);
+CREATE TABLE review_queue_users (
+	queue_id VARCHAR(36) NOT NULL, 
+	user_id VARCHAR(250) NOT NULL, 
+	CONSTRAINT review_queue_users_pk PRIMARY KEY (queue_id, user_id), 
+	CONSTRAINT fk_review_queue_users_queue_id FOREIGN KEY(queue_id) REFERENCES review_queues (queue_id) ON DELETE CASCADE
+);
+CREATE TABLE review_queues (
+	queue_id VARCHAR(36) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	name VARCHAR(250) NOT NULL, 
+	queue_type VARCHAR(16) NOT NULL, 
+	created_by VARCHAR(255), 
+	creation_time_ms BIGINT NOT NULL, 
+	last_update_time_ms BIGINT NOT NULL, 
+	name_key VARCHAR(250) NOT NULL, 
+	CONSTRAINT review_queues_pk PRIMARY KEY (queue_id), 
+	CONSTRAINT fk_review_queues_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE, 
+	CONSTRAINT uq_review_queues_experiment_name_key UNIQUE (experiment_id, name_key)
+);
+CREATE TABLE "runs" (
+	run_uuid VARCHAR(32) NOT NULL, 
+	name VARCHAR(250), 
+	source_type VARCHAR(20), 
+	source_name VARCHAR(500), 
+	entry_point_name VARCHAR(50), 
+	user_id VARCHAR(256), 
+	status VARCHAR(9), 
+	start_time BIGINT, 
+	end_time BIGINT, 
+	source_version VARCHAR(50), 
+	lifecycle_stage VARCHAR(20), 
+	artifact_uri VARCHAR(200), 
+	experiment_id INTEGER, deleted_time BIGINT, 
+	CONSTRAINT run_pk PRIMARY KEY (run_uuid), 
+	CONSTRAINT runs_lifecycle_stage CHECK (lifecycle_stage IN ('active', 'deleted')), 
+	CONSTRAINT source_type CHECK (source_type IN ('NOTEBOOK', 'JOB', 'LOCAL', 'UNKNOWN', 'PROJECT')), 
+	FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id), 
+	CHECK (status IN ('SCHEDULED', 'FAILED', 'FINISHED', 'RUNNING', 'KILLED'))
+);
+INSERT INTO "runs" VALUES('bbc9b7c261694ff09dc303f0bf9f2812','heart numpy cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879543666,1795879546105,'','active','file:///first_edition/mlartifacts/bbc9b7c261694ff09dc303f0bf9f2812/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('f2ea58d95cae4bce88dc1cd7cf356f09','heart numpy cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879546175,1795879546845,'','active','file:///first_edition/mlartifacts/f2ea58d95cae4bce88dc1cd7cf356f09/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('84a2827cbc7342d98e465299d4f8e9fc','heart keras cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879546916,1795879552535,'','active','file:///first_edition/mlartifacts/84a2827cbc7342d98e465299d4f8e9fc/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('7844f68ae25c45a4920c18c68db6b225','heart logistic cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879552561,1795879553030,'','active','file:///first_edition/mlartifacts/7844f68ae25c45a4920c18c68db6b225/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('339240bff2c9467b8cbf9dedc1d74940','heart majority cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879553056,1795879553528,'','active','file:///first_edition/mlartifacts/339240bff2c9467b8cbf9dedc1d74940/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('eec0f6973b244a53984d10f519edb29b','heart sklearn_mlp cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879553553,1795879555124,'','active','file:///first_edition/mlartifacts/eec0f6973b244a53984d10f519edb29b/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('a369806cf23c47e68e5803308cff9456','heart hist_gb cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879555149,1795879556020,'','active','file:///first_edition/mlartifacts/a369806cf23c47e68e5803308cff9456/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('cfbafe26f1694cd5aedd4ba2bcaaa109','heart lightgbm cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879556061,1795879556677,'','active','file:///first_edition/mlartifacts/cfbafe26f1694cd5aedd4ba2bcaaa109/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('71d9ce23d44f4f7fbb7ff80ba55602a1','heart numpy cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879556705,1795879557157,'','active','file:///first_edition/mlartifacts/71d9ce23d44f4f7fbb7ff80ba55602a1/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('bd9dde1788de481082381cd10ac10af1','heart numpy cv:3x1','UNKNOWN','','','unknown','FINISHED',1795879557193,1795879557662,'','active','file:///first_edition/mlartifacts/bd9dde1788de481082381cd10ac10af1/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('ceea8b9a26064bd5bbf75b80232b2267','heart-restored numpy groups','UNKNOWN','','','unknown','FINISHED',1795879558117,1795879558642,'','active','file:///first_edition/mlartifacts/ceea8b9a26064bd5bbf75b80232b2267/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('9882044c5d0c4ef9b354d67c7ed0ad01','heart numpy holdout','UNKNOWN','','','unknown','FINISHED',1795879558668,1795879559430,'','active','file:///first_edition/mlartifacts/9882044c5d0c4ef9b354d67c7ed0ad01/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('4ab3d958c6df49ff911f7272908f2205','own.csv numpy cv:3','UNKNOWN','','','unknown','FINISHED',1795879559447,1795879559844,'','active','file:///first_edition/mlartifacts/4ab3d958c6df49ff911f7272908f2205/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('2d65f2c30f59449c8f1fe97f31c12b3b','heart numpy cv:3x1','UNKNOWN','','','unknown','FAILED',1795879559872,1795879559956,'','active','file:///first_edition/mlartifacts/2d65f2c30f59449c8f1fe97f31c12b3b/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('029ed9d5541c4c0587f368a810b22579','heart numpy cv:3x1','UNKNOWN','','','unknown','RUNNING',1795879562868,NULL,'','active','file:///first_edition/mlartifacts/029ed9d5541c4c0587f368a810b22579/artifacts',1,NULL);
+CREATE TABLE scheduler_leases (
+	lease_key VARCHAR(255) NOT NULL, 
+	acquired_at BIGINT NOT NULL, 
+	ttl_seconds INTEGER NOT NULL, 
+	CONSTRAINT scheduler_leases_pk PRIMARY KEY (lease_key)
+);
+CREATE TABLE scorer_versions (
+	scorer_id VARCHAR(36) NOT NULL, 
+	scorer_version INTEGER NOT NULL, 
+	serialized_scorer TEXT NOT NULL, 
+	creation_time BIGINT, 
+	CONSTRAINT scorer_version_pk PRIMARY KEY (scorer_id, scorer_version), 
+	CONSTRAINT fk_scorer_versions_scorer_id FOREIGN KEY(scorer_id) REFERENCES scorers (scorer_id) ON DELETE CASCADE
+);
+CREATE TABLE scorers (
+	experiment_id INTEGER NOT NULL, 
+	scorer_name VARCHAR(256) NOT NULL, 
+	scorer_id VARCHAR(36) NOT NULL, 
+	CONSTRAINT scorer_pk PRIMARY KEY (scorer_id), 
+	CONSTRAINT fk_scorers_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE
+);
+CREATE TABLE "secrets" (
+	secret_id VARCHAR(36) NOT NULL, 
+	secret_name VARCHAR(255) NOT NULL, 
+	encrypted_value BLOB NOT NULL, 
+	wrapped_dek BLOB NOT NULL, 
+	kek_version INTEGER NOT NULL, 
+	masked_value VARCHAR(500) NOT NULL, 
+	provider VARCHAR(64), 
+	auth_config TEXT, 
+	description TEXT, 
+	created_by VARCHAR(255), 
+	created_at BIGINT NOT NULL, 
+	last_updated_by VARCHAR(255), 
+	last_updated_at BIGINT NOT NULL, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT secrets_pk PRIMARY KEY (secret_id), 
+	CONSTRAINT uq_secrets_workspace_secret_name UNIQUE (workspace, secret_name)
+);
+CREATE TABLE span_metrics (
+	trace_id VARCHAR(50) NOT NULL, 
+	span_id VARCHAR(50) NOT NULL, 
+	"key" VARCHAR(250) NOT NULL, 
+	value FLOAT, 
+	CONSTRAINT span_metrics_pk PRIMARY KEY (trace_id, span_id, "key"), 
+	CONSTRAINT fk_span_metrics_span FOREIGN KEY(trace_id, span_id) REFERENCES spans (trace_id, span_id) ON DELETE CASCADE
+);
+CREATE TABLE "spans" (
+	trace_id VARCHAR(50) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	span_id VARCHAR(50) NOT NULL, 
+	parent_span_id VARCHAR(50), 
+	name TEXT, 
+	type VARCHAR(500), 
+	status VARCHAR(50) NOT NULL, 
+	start_time_unix_nano BIGINT NOT NULL, 
+	end_time_unix_nano BIGINT, 
+	duration_ns BIGINT GENERATED ALWAYS AS (end_time_unix_nano - start_time_unix_nano) STORED, 
+	content TEXT NOT NULL, 
+	input_cost FLOAT, 
+	output_cost FLOAT, 
+	total_cost FLOAT, 
+	model_name VARCHAR(500), 
+	model_provider VARCHAR(500), 
+	CONSTRAINT spans_pk PRIMARY KEY (trace_id, span_id), 
+	CONSTRAINT fk_spans_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id), 
+	CONSTRAINT fk_spans_trace_id FOREIGN KEY(trace_id) REFERENCES trace_info (request_id) ON DELETE CASCADE
+);
+CREATE TABLE sql_assessment_daily_rollups (
+	id INTEGER NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	rollup_day DATE NOT NULL, 
+	metric_name VARCHAR(250) NOT NULL, 
+	grouping_set VARCHAR(50) NOT NULL, 
+	sample_count BIGINT NOT NULL, 
+	sum_value FLOAT, 
+	min_value FLOAT, 
+	max_value FLOAT, 
+	CONSTRAINT sql_assessment_daily_rollups_pk PRIMARY KEY (id)
+);
+CREATE TABLE sql_span_cost_daily_rollups (
+	id INTEGER NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	rollup_day DATE NOT NULL, 
+	metric_name VARCHAR(250) NOT NULL, 
+	grouping_set VARCHAR(50) NOT NULL, 
+	model_name VARCHAR(500), 
+	model_provider VARCHAR(500), 
+	sample_count BIGINT NOT NULL, 
+	sum_value FLOAT, 
+	min_value FLOAT, 
+	max_value FLOAT, 
+	CONSTRAINT sql_span_cost_daily_rollups_pk PRIMARY KEY (id)
+);
+CREATE TABLE sql_trace_metric_daily_rollups (
+	id INTEGER NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	rollup_day DATE NOT NULL, 
+	metric_name VARCHAR(250) NOT NULL, 
+	grouping_set VARCHAR(50) NOT NULL, 
+	trace_status VARCHAR(50), 
+	sample_count BIGINT NOT NULL, 
+	sum_value FLOAT, 
+	min_value FLOAT, 
+	max_value FLOAT, 
+	p50_value FLOAT, 
+	p90_value FLOAT, 
+	p99_value FLOAT, 
+	CONSTRAINT sql_trace_metric_daily_rollups_pk PRIMARY KEY (id)
+);
+CREATE TABLE sql_trace_rollup_rebuild_queue (
+	experiment_id INTEGER NOT NULL, 
+	rollup_day DATE NOT NULL, 
+	rollup_family VARCHAR(50) NOT NULL, 
+	CONSTRAINT sql_trace_rollup_rebuild_queue_pk PRIMARY KEY (experiment_id, rollup_day, rollup_family)
+);
+CREATE TABLE "tags" (
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(8000), 
+	run_uuid VARCHAR(32) NOT NULL, 
+	CONSTRAINT tag_pk PRIMARY KEY ("key", run_uuid), 
+	FOREIGN KEY(run_uuid) REFERENCES runs (run_uuid)
+);
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "numpy", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy cv:3x1','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "d846ce4ec161d3761531f50869a7e6fbe0c2dc29fa396e426132c4cbbded8f42", "folds.parquet": "f49ef8b544b57cff457b8b4d6fa5c308aff92650cb13acb2b774c81daf54d3f1", "model/preprocess.skops": "a20b1d2eadbe28b46bf844978cf2130b9e88b4956ed7bccc4cb06244ef13a0a1", "model/weights.safetensors": "97564fa3ff7dbc6ee84bf0a3deb028c1c1a46e1b75a7e95680dc2d667244fd29", "model/config.json": "7e98860e4bd013f2d8c570b062a910c6f63675bcbca1b0be0cc5d5f8f056c3de"}','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlp_bench.key','4793ba0322e4327c64fb32562915d23df3d4c690a890c170461dfc4776ebea23','bbc9b7c261694ff09dc303f0bf9f2812');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "numpy", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 2, "dtype": "float32", "rng": "fast", "seed": 0}','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy cv:3x1','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "7a6af61f048c29225534188262b0c006b2b7e99b724726c7859eb80fbbbbb87e", "folds.parquet": "3625ff67ab7bd65924cb0dc6060b24d1187896e128541012588c78ea85602784", "model/preprocess.skops": "7f389b19a1e4ad13afa16e79434e8e1e07a55b3f0eb4f92dbe9b54cd08f700e5", "model/weights.safetensors": "6e6e19d1f1d0374458ce8aea500493af05ad284e313d3403319c3db2e170cdb9", "model/config.json": "8b340780b40f4d91e9d86ddb7f1de73757ddd40049ed43c02757b6a070f4595b"}','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlp_bench.key','e7a61d39514b89d30017924c22e9c65614b0aa32516f17643f3c72788339ac3b','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "keras", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlflow.runName','heart keras cv:3x1','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "c24bafc4f31e65132387e55f039a12fb3880b8fccda1c2243c8b2b896e5fa78e", "folds.parquet": "12b01cee0ab5c13e83ed04f342e42c80cec879754fc15d4f9eafee24d62c1d75", "model/preprocess.skops": "553081d48777d9561493ad1ab7e8412028dbc2e64b8d46d4524062885624f9f4", "model/weights.safetensors": "7ea0bf4e8cd12b008bfbc08ddb227628deb573d6a264bb9d48d8b6c98dfc4efc", "model/config.json": "3d047eb2ff1050b469d8258722b8f71278ed8d98a312d28f8cdfe341ee2509fa"}','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlp_bench.key','ebe470999ee25ad6d4575342524b74097abeeed7a013089ef12a941d3445e3e4','84a2827cbc7342d98e465299d4f8e9fc');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "logistic", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlflow.runName','heart logistic cv:3x1','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "28fa783d6a686c410961c4a4f1c334d7c804116a1e4dcb34b3e8f0c2bf2ff581", "folds.parquet": "51660b9c436d62b60a22785c32845d279fb52f6e7a1fa044ddcdcac02b1a860c", "model/preprocess.skops": "e2e89045936d6bb41ed3afaeb0d807be40d8d4e344a32edb5113babf57c08a08", "model/config.json": "fc1d17121d05a8d1b33f63508266f50a5bee2e03c39a78ebdbda7081b4d651ce", "model/estimator.skops": "1f23f9677aafceae589539c2f65755b52a6c8fa3275c66fd3628472ba8d3cbd9"}','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlp_bench.key','4f8940059b7fc981d990b7d47641d7fe551b4e0bdca80eabf8763512d2c49ee9','7844f68ae25c45a4920c18c68db6b225');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "majority", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlflow.runName','heart majority cv:3x1','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "be9bf1928060b9264350331c37e26e30966e675254942ecfba033b42c11dbbb0", "folds.parquet": "5f05c0938099c8ced3389d77a717b1b4d14d9ee84d30de3ee57f773877e26e47", "model/preprocess.skops": "38849e7aed28e99746136f9752277eee0a393f76b8c774c6d7962db5439cc827", "model/config.json": "a407c824fc2efc0aa34ba04b1dcf6f24aa0530a3f85e7feaba35cd1a4dddf685", "model/estimator.skops": "1c34982bbb190c2687e92fc440a33ecb555e214750696bc23c31e5a633c65532"}','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlp_bench.key','dfc7cb531a29c51b5a9abea01bdb2a2f291a9e82b3d3705d403e0bee62250fe0','339240bff2c9467b8cbf9dedc1d74940');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "sklearn_mlp", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlflow.runName','heart sklearn_mlp cv:3x1','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "fd602848f65820ebafa5fa58e3b8c8680e5955d9bc9141a839568e0f3840efd1", "folds.parquet": "30f783deb71c574c83c48c7144b86d9c544d0eaac71e1e89a6a0953c9402ec7f", "model/preprocess.skops": "65dd4e1f38051e920f96cdc82bc19c2cc09535f7f20bf9e5547bf0a06ebc0825", "model/config.json": "ad9a441f892dc4abbd1cf37cdea282be7dc2c8bf7044915a10993ce17f5a84e5", "model/estimator.skops": "1fcbed0fd5e93c31721443ac714e0154008e671e4735766ed4973aa2d04d16e7"}','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlp_bench.key','5d50e45f0faaff3c72bb73d09566c57d83a2b68f0b8f37da46785939ba6ac98a','eec0f6973b244a53984d10f519edb29b');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "hist_gb", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlflow.runName','heart hist_gb cv:3x1','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "0894b6699ccd2bf3c88db93d2f6bf130f2ca04d46627b207480ba234f40ba02b", "folds.parquet": "1be2ebfdce497d4e0f47c5defcce6894bf63f8234a790896a2a3e46c88107170", "model/preprocess.skops": "28d66fc72406c1428bab18f3a0a6eba2228f119231ccf3be6a66f2a00c738f25", "model/config.json": "793e2dbc795ac846aea69534541e9bc8ae9ad16d8d98e457bcd6614e3ee0afe9", "model/estimator.skops": "840be4277eb361c24fcc7445f6c1e17dd084544593e2f72ab44d6534ca69d32f"}','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlp_bench.key','c4acb364fddbea371c443265a75af3739a6f0d8ace735fffccf1526b6811f17f','a369806cf23c47e68e5803308cff9456');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "lightgbm", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlflow.runName','heart lightgbm cv:3x1','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "3bfc257520c19374272231b3b623c42be5f7d020779977e979e6f0e008230805", "folds.parquet": "5182ca7627d04573bd369480c94190596de728c9ba216785a51c80b1b303e130", "model/preprocess.skops": "ac7ef7a92d69f09fe9faf456fdf80f715ceb6f039daca580d99543dbc5bbb3b2", "model/booster.txt": "7961a940b1577aa67d351dea9f4cc606878eba4ca7d7752646c3cf7c18207ebc", "model/config.json": "0c46188bee54ac9bc399f73465769222f0ba315d4f1c0fed78d04661685db4d0"}','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlp_bench.key','0ecb6d1dc1f41a1e66a8259eb718c8b66ad04c1b3aaa8ae92d14d6fd6ab1d391','cfbafe26f1694cd5aedd4ba2bcaaa109');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "robust", "backend": "numpy", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 1.0, "l2": 0.0, "label_smoothing": 0.03, "average_last": 0.5, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy cv:3x1','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "fe4887febcf68d9a294ed14bc2623e4ac0329ac9290aeb66e2995580da867d2d", "folds.parquet": "ae44ca7d3aa407689fbb1742cd31a580ec2a75a521c490b9ad2cb289ef29d9e2", "model/preprocess.skops": "c1337d0500c928bc030122736afe2cf38ed25ff4138e511808ac89072c3516c4", "model/weights.safetensors": "2eb4c05d1f8c07cd7f5309e35b43631b0cf6ebf2f28122bf00ea4ae136edc22a", "model/config.json": "1c4de0f90106ee268f1fdd55bb964cf549d1cc6f1c6975ce1ad573b0d5e25bd5"}','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlp_bench.key','34ac01a2d460445a617d788f7fb04adc3e0f2e2417991ad3fe220419493d3778','71d9ce23d44f4f7fbb7ff80ba55602a1');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "seed", "backend": "numpy", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "tanh", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": true, "validation_fraction": 0.1, "patience": 1, "class_weight": null, "ensemble": 1, "dtype": "float64", "rng": "fast", "seed": 0}','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy cv:3x1','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "8b5b1e567a14469351eb1eff01f689f246f5f821d887de7054739c3f02f11d67", "folds.parquet": "ce7d1de870a8940563796b3ada531fd9df0b88d9c9d95a7459c657873411cd8b", "model/preprocess.skops": "d5fca0536e686f0ca423eab54f5a4b2353c43aeab4514fa31a968d5c310418c8", "model/weights.safetensors": "4666e7fb16ff0e0ce9fa8e6ca2a37f02d8d0baec7dc3ab9b04352c2db51e0f40", "model/config.json": "488e984f8cfd34d0c1014ec7cb3f5264d4f2fcded77350b577cb109ecdfcf855"}','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlp_bench.key','e85d330a21ec1b8b36222bad052859c354436eb5220bcc93f8e9789ba4d28bed','bd9dde1788de481082381cd10ac10af1');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart-restored", "target": null, "positive": null, "recipe": "standard", "backend": "numpy", "plan": "groups", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "keras", "seed": 0}','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart-restored','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b7d8e734fc8ca26304012b8e32dc8e705bd08e7a22df3109e9309f419aadf0d7','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlflow.runName','heart-restored numpy groups','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "b1358053d63ce24b2a34fe6d5c14bc77199f8f6a6cc6af22f0bcd9582efb8e54", "folds.parquet": "52c5b303acd69c240b97bf45f0feb0282737bd2bc6b54673c84c99baa0a3d2d0", "model/preprocess.skops": "95abffb7901426dada0027a3954e4fcf24cfcd9c0cbfdea259aa324bea450ea5", "model/weights.safetensors": "db3e48e9be9bdf704321752d52389894529a1b46efc6bb088c608eb0d882834d", "model/config.json": "bf5d6ef3e1844649d7d8f805b6e4132656c0a532edf2c0a25ed865f1b3505471"}','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlp_bench.key','d08beadf0c416937529ec8a11ccda56cab31e89fb433271e196c82486e84aa23','ceea8b9a26064bd5bbf75b80232b2267');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "numpy", "plan": "holdout", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": "balanced", "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy holdout','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "a626987fbfc10e635f8adfd4dd8907d3ffee4706cd687573c0193e11c080bba0", "folds.parquet": "63cd907009a82fd1621097817569329d993f39bcc949e3f9c6c286a103ff7998", "model/preprocess.skops": "a4a45a8a5dd0965b3dd0c761f9050d03c15c73975dbe65257f6a44795ca48622", "model/weights.safetensors": "2fb9758c039c6831cff955b2754a884a79a54c4a4660f4e57726d76bbbf48832", "model/config.json": "37f96aeba6898fffa203ddf548035b9476261561a5828bc35b28d101a9227d27"}','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlp_bench.key','5e0ffda5c9eb007cefc1d69c65676c256567fb7a0c5b6e08eac7ae0f142d9716','9882044c5d0c4ef9b354d67c7ed0ad01');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "own.csv", "target": "Outcome", "positive": null, "recipe": "standard", "backend": "numpy", "plan": "cv:3", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','own.csv','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','0a29dc584d791bd4c052e00216d1241fa778214f2066fdaf133870f83ede8d8e','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlflow.runName','own.csv numpy cv:3','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlp_bench.files','{"oof.parquet": "2433e9e0d79ccefcf26f59d58b6ffc63c1a09cf12c76b4336a8799bd15c541af", "folds.parquet": "13cf6482f7154b99316a6ccdf182750f4e5a465a416a37d1f5612c9e07f6c87a", "model/preprocess.skops": "f0b6f7f4445a1f04a8a992cef3d9b1fc13ff1578905030d7ab7218359c84462e", "model/weights.safetensors": "7b128deede5d2cc144ea87c1ac61285df5e403bef021b8e7f63dc3819a5d2c72", "model/config.json": "fe32e94e68618ba87e61f031166451b38cf0b7af815273141c12cae8ae311660"}','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlp_bench.key','a9c99d6b5ab1932196d1686be8e6eba5f7b43a327428e1f758f4f430d47c8629','4ab3d958c6df49ff911f7272908f2205');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "numpy", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.0, "optimizer": "sgd", "learning_rate": 1000000.0, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 200, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 0}','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy cv:3x1','2d65f2c30f59449c8f1fe97f31c12b3b');
+INSERT INTO "tags" VALUES('mlp_bench.config','{"data": "heart", "target": null, "positive": null, "recipe": "standard", "backend": "numpy", "plan": "cv:3x1", "hidden_layer_sizes": [8], "activation": "relu", "dropout": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0, "l2": 0.0, "label_smoothing": 0.0, "average_last": 0.0, "initializer": "auto", "batch_size": 32, "epochs": 3, "early_stopping": false, "validation_fraction": 0.1, "patience": 10, "class_weight": null, "ensemble": 1, "dtype": "float32", "rng": "fast", "seed": 7}','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "tags" VALUES('mlp_bench.dataset','heart','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "tags" VALUES('mlp_bench.fingerprint','b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "tags" VALUES('mlp_bench.process','host:999999999:1','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "tags" VALUES('mlflow.runName','heart numpy cv:3x1','029ed9d5541c4c0587f368a810b22579');
+INSERT INTO "tags" VALUES('mlp_bench.star','1','f2ea58d95cae4bce88dc1cd7cf356f09');
+INSERT INTO "tags" VALUES('mlflow.note.content','two of them – averaged','f2ea58d95cae4bce88dc1cd7cf356f09');
+CREATE TABLE "trace_info" (
+	request_id VARCHAR(50) NOT NULL, 
+	experiment_id INTEGER NOT NULL, 
+	timestamp_ms BIGINT NOT NULL, 
+	execution_time_ms BIGINT, 
+	status VARCHAR(50) NOT NULL, 
+	client_request_id VARCHAR(50), 
+	request_preview VARCHAR(1000), 
+	response_preview VARCHAR(1000), 
+	db_payload_generation INTEGER DEFAULT '0' NOT NULL, trace_name VARCHAR(4096), session_id VARCHAR(250), input_tokens BIGINT, output_tokens BIGINT, total_tokens BIGINT, cache_read_input_tokens BIGINT, cache_creation_input_tokens BIGINT, cache_creation_input_tokens_above_1hr BIGINT, input_cost FLOAT, output_cost FLOAT, total_cost FLOAT, 
+	CONSTRAINT trace_info_pk PRIMARY KEY (request_id), 
+	CONSTRAINT fk_trace_info_experiment_id FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id) ON DELETE CASCADE
+);
+CREATE TABLE trace_metrics (
+	request_id VARCHAR(50) NOT NULL, 
+	"key" VARCHAR(250) NOT NULL, 
+	value FLOAT, 
+	CONSTRAINT trace_metrics_pk PRIMARY KEY (request_id, "key"), 
+	CONSTRAINT fk_trace_metrics_request_id FOREIGN KEY(request_id) REFERENCES trace_info (request_id) ON DELETE CASCADE
+);
+CREATE TABLE "trace_request_metadata" (
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(8000), 
+	request_id VARCHAR(50) NOT NULL, 
+	CONSTRAINT trace_request_metadata_pk PRIMARY KEY ("key", request_id), 
+	CONSTRAINT fk_trace_request_metadata_request_id FOREIGN KEY(request_id) REFERENCES trace_info (request_id) ON DELETE CASCADE
+);
+CREATE TABLE "trace_tags" (
+	"key" VARCHAR(250) NOT NULL, 
+	value VARCHAR(8000), 
+	request_id VARCHAR(50) NOT NULL, 
+	CONSTRAINT trace_tag_pk PRIMARY KEY ("key", request_id), 
+	CONSTRAINT fk_trace_tags_request_id FOREIGN KEY(request_id) REFERENCES trace_info (request_id) ON DELETE CASCADE
+);
+CREATE TABLE webhook_events (
+	webhook_id VARCHAR(256) NOT NULL, 
+	entity VARCHAR(50) NOT NULL, 
+	action VARCHAR(50) NOT NULL, 
+	CONSTRAINT webhook_event_pk PRIMARY KEY (webhook_id, entity, action), 
+	FOREIGN KEY(webhook_id) REFERENCES webhooks (webhook_id) ON DELETE cascade
+);
+CREATE TABLE "webhooks" (
+	webhook_id VARCHAR(256) NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	description VARCHAR(1000), 
+	url VARCHAR(500) NOT NULL, 
+	status VARCHAR(20) DEFAULT 'ACTIVE' NOT NULL, 
+	secret VARCHAR(1000), 
+	creation_timestamp BIGINT, 
+	last_updated_timestamp BIGINT, 
+	deleted_timestamp BIGINT, 
+	workspace VARCHAR(63) DEFAULT 'default' NOT NULL, 
+	CONSTRAINT webhook_pk PRIMARY KEY (webhook_id)
+);
+CREATE TABLE workspaces (
+	name VARCHAR(63) NOT NULL, 
+	description TEXT, 
+	default_artifact_root TEXT, trace_archival_location TEXT, trace_archival_retention VARCHAR(32), 
+	CONSTRAINT workspaces_pk PRIMARY KEY (name)
+);
+INSERT INTO "workspaces" VALUES('default','Default workspace for legacy resources',NULL,NULL,NULL);
+CREATE INDEX index_metrics_run_uuid ON metrics (run_uuid);
+CREATE INDEX index_latest_metrics_run_uuid ON latest_metrics (run_uuid);
+CREATE INDEX index_inputs_input_uuid ON inputs (input_uuid);
+CREATE INDEX index_inputs_destination_type_destination_id_source_type ON inputs (destination_type, destination_id, source_type);
+CREATE INDEX index_params_run_uuid ON params (run_uuid);
+CREATE INDEX index_trace_tags_request_id ON trace_tags (request_id);
+CREATE INDEX index_trace_request_metadata_request_id ON trace_request_metadata (request_id);
+CREATE INDEX index_tags_run_uuid ON tags (run_uuid);
+CREATE INDEX index_datasets_experiment_id_dataset_source_type ON datasets (experiment_id, dataset_source_type);
+CREATE INDEX index_datasets_dataset_uuid ON datasets (dataset_uuid);
+CREATE INDEX index_logged_model_metrics_model_id ON logged_model_metrics (model_id);
+CREATE INDEX index_entity_associations_association_id ON entity_associations (association_id);
+CREATE INDEX index_entity_associations_reverse_lookup ON entity_associations (destination_type, destination_id, source_type, source_id);
+CREATE INDEX idx_webhook_events_entity ON webhook_events (entity);
+CREATE INDEX idx_webhook_events_action ON webhook_events (action);
+CREATE INDEX idx_webhook_events_entity_action ON webhook_events (entity, action);
+CREATE UNIQUE INDEX index_scorers_experiment_id_scorer_name ON scorers (experiment_id, scorer_name);
+CREATE INDEX index_scorer_versions_scorer_id ON scorer_versions (scorer_id);
+CREATE INDEX index_evaluation_dataset_tags_dataset_id ON evaluation_dataset_tags (dataset_id);
+CREATE INDEX index_evaluation_dataset_records_dataset_id ON evaluation_dataset_records (dataset_id);
+CREATE INDEX index_endpoint_model_mappings_endpoint_id ON endpoint_model_mappings (endpoint_id);
+CREATE INDEX index_endpoint_model_mappings_model_definition_id ON endpoint_model_mappings (model_definition_id);
+CREATE INDEX index_endpoint_tags_endpoint_id ON endpoint_tags (endpoint_id);
+CREATE INDEX index_trace_metrics_request_id ON trace_metrics (request_id);
+CREATE UNIQUE INDEX unique_endpoint_model_linkage_mapping ON endpoint_model_mappings (endpoint_id, model_definition_id, linkage_type);
+CREATE INDEX index_span_metrics_trace_id_span_id ON span_metrics (trace_id, span_id);
+CREATE INDEX index_evaluation_datasets_name ON evaluation_datasets (name);
+CREATE INDEX index_evaluation_datasets_created_time ON evaluation_datasets (created_time);
+CREATE INDEX idx_webhooks_name ON webhooks (name);
+CREATE INDEX idx_webhooks_status ON webhooks (status);
+CREATE TRIGGER prevent_secrets_aad_mutation
+BEFORE UPDATE ON secrets
+FOR EACH ROW
+WHEN OLD.secret_id != NEW.secret_id OR OLD.secret_name != NEW.secret_name
+BEGIN
+    SELECT RAISE(ABORT, 'secret_id and secret_name are immutable (used as AAD in encryption)');
+END;
+CREATE INDEX index_model_definitions_secret_id ON model_definitions (secret_id);
+CREATE INDEX index_model_definitions_provider ON model_definitions (provider);
+CREATE INDEX index_jobs_name_status_creation_time ON jobs (job_name, workspace, status, creation_time);
+CREATE INDEX idx_experiments_workspace ON experiments (workspace);
+CREATE INDEX idx_registered_models_workspace ON registered_models (workspace);
+CREATE INDEX idx_experiments_workspace_creation_time ON experiments (workspace, creation_time);
+CREATE INDEX idx_evaluation_datasets_workspace ON evaluation_datasets (workspace);
+CREATE INDEX idx_webhooks_workspace ON webhooks (workspace);
+CREATE INDEX idx_secrets_workspace ON secrets (workspace);
+CREATE INDEX idx_endpoints_workspace ON endpoints (workspace);
+CREATE INDEX idx_model_definitions_workspace ON model_definitions (workspace);
+CREATE INDEX idx_budget_policies_workspace ON budget_policies (workspace);
+CREATE INDEX index_issues_experiment_id ON issues (experiment_id);
+CREATE INDEX index_issues_source_run_id ON issues (source_run_id);
+CREATE INDEX index_issues_status ON issues (status);
+CREATE INDEX index_metrics_run_uuid_key_step ON metrics (run_uuid, "key", step);
+CREATE INDEX idx_guardrails_workspace ON guardrails (workspace);
+CREATE INDEX idx_guardrails_scorer ON guardrails (scorer_id, scorer_version);
+CREATE INDEX idx_guardrail_configs_endpoint_id ON guardrail_configs (endpoint_id);
+CREATE INDEX idx_guardrail_configs_guardrail_id ON guardrail_configs (guardrail_id);
+CREATE INDEX idx_model_version_tags_workspace_name_version ON model_version_tags (workspace, name, version);
+CREATE INDEX idx_registered_model_tags_workspace_name ON registered_model_tags (workspace, name);
+CREATE INDEX index_label_schemas_experiment_id ON label_schemas (experiment_id);
+CREATE INDEX index_review_queues_experiment_id ON review_queues (experiment_id);
+CREATE INDEX index_review_queue_users_user_id ON review_queue_users (user_id);
+CREATE INDEX index_review_queue_items_queue_id_status ON review_queue_items (queue_id, status);
+CREATE INDEX index_review_queue_items_item_id ON review_queue_items (item_id);
+CREATE INDEX index_review_queue_label_schemas_schema_id ON review_queue_label_schemas (schema_id);
+CREATE INDEX idx_mcp_server_versions_latest ON mcp_server_versions (workspace, name, status, version_major DESC, version_minor DESC, version_patch DESC);
+CREATE INDEX ix_mcp_access_endpoints_server_name ON mcp_access_endpoints (workspace, server_name);
+CREATE INDEX ix_mcp_access_endpoints_version ON mcp_access_endpoints (workspace, server_name, server_version);
+CREATE INDEX ix_mcp_access_endpoints_alias ON mcp_access_endpoints (workspace, server_name, server_alias);
+CREATE INDEX idx_budget_policies_target_value ON budget_policies (target_value);
+CREATE INDEX index_trace_info_experiment_id_timestamp_ms ON trace_info (experiment_id, timestamp_ms);
+CREATE INDEX index_trace_info_timestamp_ms_request_id ON trace_info (timestamp_ms, request_id);
+CREATE INDEX index_assessments_assessment_type ON assessments (assessment_type);
+CREATE INDEX index_assessments_last_updated_timestamp ON assessments (last_updated_timestamp);
+CREATE INDEX index_assessments_trace_id_created_timestamp ON assessments (trace_id, created_timestamp);
+CREATE INDEX index_assessments_run_id_created_timestamp ON assessments (run_id, created_timestamp);
+CREATE INDEX index_spans_experiment_id_status_type ON spans (experiment_id, status, type);
+CREATE INDEX index_spans_experiment_id_type_status ON spans (experiment_id, type, status);
+CREATE INDEX index_spans_experiment_id_duration ON spans (experiment_id, duration_ns);
+CREATE INDEX index_spans_experiment_id_start_time ON spans (experiment_id, start_time_unix_nano);
+CREATE INDEX index_trace_info_experiment_id_session_id ON trace_info (experiment_id, session_id);
+CREATE INDEX idx_trace_rollups_lookup ON sql_trace_metric_daily_rollups (experiment_id, rollup_day, metric_name, grouping_set, trace_status);
+CREATE INDEX idx_span_cost_rollups_lookup ON sql_span_cost_daily_rollups (experiment_id, rollup_day, metric_name, grouping_set, model_name, model_provider);
+CREATE INDEX idx_assessment_rollups_lookup ON sql_assessment_daily_rollups (experiment_id, rollup_day, metric_name, grouping_set);
+CREATE INDEX idx_spans_cost_trace_time_cover ON spans (trace_id, start_time_unix_nano);
+CREATE INDEX idx_spans_cost_exp_time_cover ON spans (experiment_id, start_time_unix_nano);
+CREATE INDEX idx_assessments_exp_trace_ts ON assessments (experiment_id, trace_timestamp_ms);
+CREATE INDEX idx_assessments_exp_trace_ts_name ON assessments (experiment_id, trace_timestamp_ms, name);
+CREATE INDEX idx_assessments_exp_name_valid ON assessments (experiment_id, name, valid);
+CREATE INDEX index_job_locks_job_id ON job_locks (job_id);
+CREATE INDEX index_jobs_status_lease_expires_at ON jobs (status, lease_expires_at);
+COMMIT;

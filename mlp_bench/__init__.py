@@ -5,15 +5,18 @@ Names are loaded when they are first used, so that `import mlp_bench` costs noth
 """
 from importlib import import_module as _import_module
 
-_HOMES = {"NumpyMLPClassifier": "classifier", "TextbookMLP": "numpy_mlp", "Fleet": "numpy_mlp", "fit_fleet": "classifier",
-          "KerasMLPClassifier": "keras_mlp", "load": "data", "audit": "data", "report": "reports",
-          "recipe": "features", "Cleaner": "cleaning", "Config": "config", "preset": "config", "run": "manager", "runs": "store",
-          "load_model": "manager", "purge": "housekeeping", "sweep": "sweeps", "rank": "compare", "contrast": "compare", "dashboard": "compare"}
-__all__ = [*_HOMES, "compare"]
+_HOMES = {
+    "InputError": "core", "Config": "config", "preset": "config", "Dataset": "data", "load": "data", "audit": "eda",
+    "Cleaner": "cleaning", "recipe": "features", "TextbookMLP": "numpy_mlp", "Fleet": "fleet",
+    "NumpyMLPClassifier": "estimators", "fit_fleet": "estimators", "KerasMLPClassifier": "keras_mlp",
+    "Run": "tracking", "runs": "tracking", "get_run": "tracking", "purge": "tracking",
+    "run": "manager", "run_all": "manager", "load_model": "manager", "sweep": "sweeps", "report": "reports",
+    "rank": "comparison", "contrast": "stats", "compare": "comparison", "dashboard": "workbench",
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):
-    if name == "compare": return _import_module("mlp_bench.compare")  # a module that can be called, see chapter 6
     if name in _HOMES: return getattr(_import_module(f"mlp_bench.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'mlp_bench' has no attribute {name!r}")
 

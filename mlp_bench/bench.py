@@ -10,7 +10,7 @@ __all__ = ['TASKS', 'CONTENDERS', 'PREDICTORS', 'TRAINERS', 'PACKAGES', 'DEFAULT
            'predict_ours', 'predict_raw', 'predict_sklearn', 'predict_keras', 'predict_keras_call', 'predict_torch',
            'cv_100', 'keras_one_fit', 'processor', 'contenders_of', 'bench', 'times_ours', 'headline']
 
-# %% ../nbs/08_bench.ipynb #7cbd1323
+# %% ../nbs/08_bench.ipynb #2e05319a
 import json
 import math
 import os
@@ -23,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import InputError, load, versions
+from .core import InputError, versions
+from .data import load
 from .features import recipe
-from .classifier import NumpyMLPClassifier, fit_fleet
-from .numpy_mlp import TextbookMLP, layers
+from .numpy_mlp import layers, TextbookMLP
+from .estimators import fit_fleet, NumpyMLPClassifier
 
 # %% ../nbs/08_bench.ipynb #4b702718
 TASKS = {

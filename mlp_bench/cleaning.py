@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMPOSSIBLE', 'Cleaner']
 
-# %% ../nbs/01_cleaning.ipynb #18bcc212
+# %% ../nbs/01_cleaning.ipynb #0f21ddb6
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .data import InputError, _few, is_numeric
+from .core import InputError, shorten
+from .reading import is_numeric
 
 # %% ../nbs/01_cleaning.ipynb #74648f7b
 def _numeric(
@@ -26,7 +27,7 @@ def _numeric(
     bad = np.abs(values) > 1e100
     if plain is not column: bad |= np.isnan(values) & ~column.map(lambda v: pd.isna(v) or isinstance(v, str) and not v.strip()).to_numpy(bool)
     if bad.any():
-        raise InputError(f"column {_few([column.name])} is numeric, but {_few([column[bad].iloc[0]])!r} cannot be read as a finite number.")
+        raise InputError(f"column {shorten([column.name])} is numeric, but {shorten([column[bad].iloc[0]])!r} cannot be read as a finite number.")
     return values
 
 # %% ../nbs/01_cleaning.ipynb #68d62dc2
@@ -71,8 +72,8 @@ def _table(
     if not isinstance(X, pd.DataFrame): raise InputError(f"cleaning needs a DataFrame with named columns, not {type(X).__name__}.")
     if not len(X): raise InputError("the table has no rows.")
     X = X.set_axis(X.columns.map(str), axis=1)
-    if not X.columns.is_unique: raise InputError(f"column {_few(X.columns[X.columns.duplicated()])} occurs more than once.")
-    if lacking := [c for c in needed if c not in X]: raise InputError(f"column {_few(lacking)} is not in the table, which has {_few(X)}.")
+    if not X.columns.is_unique: raise InputError(f"column {shorten(X.columns[X.columns.duplicated()])} occurs more than once.")
+    if lacking := [c for c in needed if c not in X]: raise InputError(f"column {shorten(lacking)} is not in the table, which has {shorten(X)}.")
     return X
 
 # %% ../nbs/01_cleaning.ipynb #19f45d08

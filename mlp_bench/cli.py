@@ -6,7 +6,7 @@
 __all__ = ['app', 'PLANS', 'NEXT', 'PLAN', 'WHOLE', 'LISTS', 'SHOWN', 'COLUMNS', 'clear_errors', 'main', 'run', 'sweep', 'audit',
            'rank', 'contrast', 'report', 'predict', 'purge', 'bench', 'dashboard']
 
-# %% ../nbs/07_cli.ipynb #0c34ffe6
+# %% ../nbs/07_cli.ipynb #4cbd87ad
 import errno
 import inspect
 import json
@@ -40,7 +40,7 @@ def _say(text):
 
 # %% ../nbs/07_cli.ipynb #d96d87cc
 def _is_mendable(e):
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     from mlp_bench.numpy_mlp import DivergenceError
     return isinstance(e, (InputError, DivergenceError, MemoryError)) or isinstance(e, OSError) and bool(e.errno)
 
@@ -50,7 +50,7 @@ def _in_words(e):
     return " ".join(str(e).split())
 
 def _check_folder():
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     try: os.getcwd()
     except OSError: raise InputError("The working folder is no longer there: change to another one.") from None
 
@@ -135,7 +135,7 @@ def _leave(text=None):
 
 # %% ../nbs/07_cli.ipynb #c7e8d019
 def _layers(text):
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     try: return tuple(int(n) for n in text.replace("-", ",").split(","))
     except ValueError: raise InputError(f"Hidden layer sizes {text!r} are not whole numbers: write them with commas, such as 32,16.") from None
 
@@ -156,7 +156,7 @@ def _progress_bar():
 def _train_all(configs, force):
     from mlp_bench.data import load
     from mlp_bench.manager import run
-    from mlp_bench.measuring import check, folds_of
+    from mlp_bench.evaluation import check, folds_of
     for c in configs: check(c)
     dataset = load(configs[0].data, configs[0].target, configs[0].positive)
     for c in configs: folds_of(c, dataset)
@@ -167,7 +167,7 @@ def _train_all(configs, force):
 
 # %% ../nbs/07_cli.ipynb #2bce88eb
 def _cell(run, metric):
-    from mlp_bench.compare import interval
+    from mlp_bench.stats import interval
     ci = interval(run, metric)
     return f"{run.metrics[metric]:.3f}" + (f"\n[{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
 
@@ -176,13 +176,15 @@ def _speed(fit, keras): return "" if keras is None else f"{keras / fit:,.0f}×" 
 def _table(runs):
     from rich import box
     from rich.table import Table
-    from mlp_bench.compare import TITLES, labels, seconds
+    from mlp_bench.config import METRIC_TITLES
+    from mlp_bench.stats import labels
+    from mlp_bench.core import format_duration
     from mlp_bench.config import METRICS
-    table = Table("", *(TITLES[m] for m in METRICS), "Training", "Speed", box=box.SIMPLE_HEAD)
+    table = Table("", *(METRIC_TITLES[m] for m in METRICS), "Training", "Speed", box=box.SIMPLE_HEAD)
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
     for name, r in zip(labels(runs), runs):
         table.add_row(_visible(name) + (" *" if r.cached else ""), *(_cell(r, m) for m in METRICS),
-                      seconds(r.metrics["fit_seconds"]) + "\na fit", _speed(r.metrics["fit_seconds"], keras))
+                      format_duration(r.metrics["fit_seconds"]) + "\na fit", _speed(r.metrics["fit_seconds"], keras))
     return table
 
 # %% ../nbs/07_cli.ipynb #90e651da
@@ -207,7 +209,7 @@ NEXT = """Next:
   mlflow ui              the same runs in MLflow"""
 
 def _print_report(dataset, runs):
-    from mlp_bench.compare import contrasts
+    from mlp_bench.stats import contrasts
     console = _console(110)
     console.print(_headline(dataset, runs))
     console.print(_table(runs))
@@ -239,9 +241,9 @@ def _takes_a_file(path):
 def _is_same(path, other): return path.resolve() == other.resolve() or path.exists() and other.exists() and path.samefile(other)
 
 def _is_of_store(path):
-    from mlp_bench.data import InputError
-    from mlp_bench.store import _sqlite_path, tracking_uri
-    try: db = _sqlite_path(tracking_uri())
+    from mlp_bench.core import InputError
+    from mlp_bench.tracking import sqlite_path, tracking_uri
+    try: db = sqlite_path(tracking_uri())
     except InputError: return False  # whoever opens the store will say so
     if not db: return False
     files = (Path(f"{db}{end}") for end in ("", "-journal", "-wal", "-shm", ".lock", ".new"))
@@ -250,7 +252,7 @@ def _is_of_store(path):
 
 # %% ../nbs/07_cli.ipynb #8029fd8a
 def _check_place(path, data=""):  # `data` is what will be read
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     if not _takes_a_file(Path(path)):
         raise InputError(f"Nothing can be written to {path}: it is a folder, its folder is missing, it or its folder is read-only, or no file can have that name; choose another place.")
     if Path(data).suffix.lower() in (".csv", ".parquet") and _is_same(Path(path), Path(data)): raise InputError(f"{path} is the table that is read, and would be overwritten: choose another place.")
@@ -258,7 +260,7 @@ def _check_place(path, data=""):  # `data` is what will be read
 
 # %% ../nbs/07_cli.ipynb #d2307dcc
 def _write(path, text):
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     try: _pour(Path(path), text) if _is_stream(Path(path)) else _put(Path(path), text)
     except BrokenPipeError: raise  # the reader has had enough
     except (OSError, RuntimeError) as e: raise InputError(f"{path} cannot be written ({getattr(e, 'strerror', None) or e}): choose another place.") from None
@@ -282,18 +284,18 @@ def _number(path):  # of our own open file that the path stands for
 
 # %% ../nbs/07_cli.ipynb #bb87722f
 def _metrics(run):
-    from mlp_bench.compare import interval
+    from mlp_bench.stats import interval
     from mlp_bench.config import METRICS
-    shown = [*METRICS, "ece", "fit_seconds", "predict_us_per_row"]
-    return {m: dict(mean=run.metrics[m], std=run.metrics.get(f"{m}_std"), ci95=interval(run, m) if m in METRICS else None) for m in shown}
+    redact = [*METRICS, "ece", "fit_seconds", "predict_us_per_row"]
+    return {m: dict(mean=run.metrics[m], std=run.metrics.get(f"{m}_std"), ci95=interval(run, m) if m in METRICS else None) for m in redact}
 
 def _as_json(dataset, runs):
     from dataclasses import asdict
-    from mlp_bench.compare import contrast
-    from mlp_bench.config import NETWORKS, _plain
+    from mlp_bench.stats import contrast
+    from mlp_bench.config import NETWORKS, format_value
     nets = [r for r in runs if r.config.backend in NETWORKS]
     facts = dict(name=dataset.name, rows=len(dataset.X), columns=list(dataset.X.columns), target=dataset.target,
-                 classes=[_plain(c) for c in dataset.classes], fingerprint=dataset.fingerprint)
+                 classes=[format_value(c) for c in dataset.classes], fingerprint=dataset.fingerprint)
     return dict(dataset=facts, contrast=contrast(*nets).as_dict() if len(nets) == 2 else None, runs=[dict(run_id=r.run_id, key=r.key, backend=r.config.backend, cached=r.cached,
                                                          config=asdict(r.config), metrics=_metrics(r)) for r in runs])
 
@@ -341,7 +343,7 @@ def run(
     with clear_errors():
         if json_file: _check_place(json_file, data)
         from mlp_bench.config import NETWORKS
-        from mlp_bench.measuring import BACKENDS
+        from mlp_bench.evaluation import BACKENDS
         backends = [*(NETWORKS if backend == "both" else (backend,)), *(b for b in BACKENDS if baselines and b not in NETWORKS)]
         dataset, runs = _train_all(_configs(given, dict.fromkeys(backends)), force)
         if json_file: _write(json_file, json.dumps(_as_json(dataset, runs), indent=1))
@@ -382,13 +384,15 @@ def _swept(configs, engine, jobs, scheduler):
 def _print_sweep(done, runs):
     from rich import box
     from rich.table import Table
-    from mlp_bench.compare import NAMES, TITLES, _named, _plain, differing, seconds, setting
+    from mlp_bench.config import BACKEND_TITLES, METRIC_TITLES, setting_title, format_value
+    from mlp_bench.stats import differing, setting
+    from mlp_bench.core import format_duration
     from mlp_bench.config import METRICS
-    shown, console = differing(runs), _console(150)
-    table = Table("", "run", "model", *map(_named, shown), *(TITLES[m] for m in METRICS), "Training", box=box.SIMPLE_HEAD)
+    redact, console = differing(runs), _console(150)
+    table = Table("", "run", "model", *map(setting_title, redact), *(METRIC_TITLES[m] for m in METRICS), "Training", box=box.SIMPLE_HEAD)
     for n, r in enumerate(runs, 1):
-        told = ("" if (v := setting(r, name)) is None else _visible(_plain(v)) for name in shown)
-        table.add_row(str(n), r.run_id[:8], _visible(NAMES.get(r.config.backend, r.config.backend)), *told, *(_cell(r, m) for m in METRICS), seconds(r.metrics["fit_seconds"]) + "\na fit")
+        told = ("" if (v := setting(r, name)) is None else _visible(format_value(v)) for name in redact)
+        table.add_row(str(n), r.run_id[:8], _visible(BACKEND_TITLES.get(r.config.backend, r.config.backend)), *told, *(_cell(r, m) for m in METRICS), format_duration(r.metrics["fit_seconds"]) + "\na fit")
     console.print(_headline(done.dataset, runs))
     console.print(table)
     if len(runs) > 1: console.print("The best of many looks better than it is: its luck on these folds is part of its score. Judge it on other folds, such as --plan cv:10x1@1.")
@@ -430,7 +434,7 @@ def sweep(
     "Measure many settings on many workers and rank them. A setting takes a list of values with commas, such as --dropout 0,0.2; all combinations are measured, except what the store has."
     with clear_errors():
         if json_file: _check_place(json_file, settings["data"])
-        from mlp_bench.data import InputError
+        from mlp_bench.core import InputError
         from mlp_bench.config import METRICS
         if metric not in METRICS: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(METRICS)}.")
         done = _swept(_asked_for(settings | dict(backend=backend), random, sample_seed), engine, jobs, scheduler)
@@ -455,7 +459,8 @@ def audit(
     "Look a table over for leaks, duplicates and other faults. Better before any model is trained."
     with clear_errors():
         if json_file: _check_place(json_file, data)
-        from mlp_bench.data import audit as look_over, load
+        from mlp_bench.eda import audit as look_over
+        from mlp_bench.data import load
         dataset = load(data, target, positive)
         found = look_over(dataset)
         if json_file: _write(json_file, found.to_json(orient="records", indent=1))
@@ -474,12 +479,12 @@ def rank(
 ):
     "List the stored runs, best first. Each table and plan has a ranking of its own."
     with clear_errors():
-        from mlp_bench import compare
-        from mlp_bench.store import shown
+        from mlp_bench.comparison import rank as ranking
+        from mlp_bench.tracking import redact
         if json_file: _check_place(json_file)
-        found = compare.rank(metric, top, plan, data)
+        found = ranking(metric, top, plan, data)
         if json_file: _write(json_file, found.to_json(orient="records", indent=1, double_precision=15, date_format="iso"))
-        if not len(found): return print(f"No runs yet in {shown()}: mlp_bench run makes the first.")
+        if not len(found): return print(f"No runs yet in {redact()}: mlp_bench run makes the first.")
         _print_ranking(found)
 
 # %% ../nbs/07_cli.ipynb #bf7168ae
@@ -496,28 +501,30 @@ def _newest(found):  # the rows of these, and how many others there are
 COLUMNS = 6  # of settings
 
 def _heads(names):
-    from mlp_bench.compare import _named
-    return ["settings"] if len(names) > COLUMNS else map(_named, names)
+    from mlp_bench.config import setting_title
+    return ["settings"] if len(names) > COLUMNS else map(setting_title, names)
 
 def _cells(r, names):
-    from mlp_bench.compare import _named, _plain
+    from mlp_bench.config import setting_title, format_value
     from mlp_bench.config import Config
-    if len(names) <= COLUMNS: return [_plain(r[n]) for n in names]
-    return [", ".join(f"{_named(n)} {_plain(r[n])}" for n in names if r[n] != getattr(Config, n)) or "defaults"]
+    if len(names) <= COLUMNS: return [format_value(r[n]) for n in names]
+    return [", ".join(f"{setting_title(n)} {format_value(r[n])}" for n in names if r[n] != getattr(Config, n)) or "defaults"]
 
 # %% ../nbs/07_cli.ipynb #353fa1cf
 def _print_ranking(found):
     from rich import box
     from rich.table import Column, Table
-    from mlp_bench.compare import NAMES, TITLES, seconds, varying
+    from mlp_bench.config import BACKEND_TITLES, METRIC_TITLES
+    from mlp_bench.core import format_duration
+    from mlp_bench.comparison import varying
     from mlp_bench.config import short_plan
-    shown, more = _newest(found)
-    scores, settings = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")], varying(shown)
-    table = Table("", Column("run", min_width=8), "model", *(c.replace("dataset", "data") for c in _groups(shown)), *_heads(settings), *(Column(TITLES[m], min_width=5) for m in scores), "fit", box=box.SIMPLE_HEAD, padding=(0, 1))
-    for _, group in shown.groupby(_groups(shown), sort=False, dropna=False):
+    redact, more = _newest(found)
+    scores, settings = [c for c in found if c in ("accuracy", "roc_auc", "log_loss", "brier")], varying(redact)
+    table = Table("", Column("run", min_width=8), "model", *(c.replace("dataset", "data") for c in _groups(redact)), *_heads(settings), *(Column(METRIC_TITLES[m], min_width=5) for m in scores), "fit", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for _, group in redact.groupby(_groups(redact), sort=False, dropna=False):
         for _, r in group.iterrows():
-            told = map(_visible, (f"{r['rank']}".replace("<NA>", "–"), r.run_id[:8], NAMES.get(r.backend, r.backend), *(short_plan(r[c]) if isinstance(r[c], str) else "" for c in _groups(shown)), *_cells(r, settings)))
-            table.add_row(*told, *(f"{r[m]:.3f}".replace("nan", "–") for m in scores), seconds(r.fit_seconds).replace("nan min", "–"))
+            told = map(_visible, (f"{r['rank']}".replace("<NA>", "–"), r.run_id[:8], BACKEND_TITLES.get(r.backend, r.backend), *(short_plan(r[c]) if isinstance(r[c], str) else "" for c in _groups(redact)), *_cells(r, settings)))
+            table.add_row(*told, *(f"{r[m]:.3f}".replace("nan", "–") for m in scores), format_duration(r.fit_seconds).replace("nan min", "–"))
         table.add_section()
     _console(150).print(table)
     if more: print(f"These are the {SHOWN} with the newest runs; there are {more:,} more tables and plans: --data and --plan choose one, --json FILE has all.")
@@ -534,9 +541,9 @@ def contrast(
     "Say which of two stored runs is better, if either is. They are compared fold by fold: better, practically equivalent, or not known."
     with clear_errors():
         if json_file: _check_place(json_file)
-        from mlp_bench import compare
-        from mlp_bench.store import get_run
-        found = compare.contrast(get_run(run_a), get_run(run_b), metric, margin)
+        from mlp_bench.stats import contrast as contrasted
+        from mlp_bench.tracking import get_run
+        found = contrasted(get_run(run_a), get_run(run_b), metric, margin)
         if json_file: _write(json_file, json.dumps(found.as_dict(), indent=1))
         print(_lines(found))
 
@@ -558,16 +565,17 @@ def report(
     given = {k: v for k, v in locals().items() if k in ("target", "positive", "plan", "ensemble", "seed") and v is not None}
     with clear_errors():
         _check_place(out, data)
-        from mlp_bench.data import InputError, load
+        from mlp_bench.core import InputError
+        from mlp_bench.data import load
         from mlp_bench.config import NETWORKS
-        from mlp_bench.reports import CONTENDERS, report as written
+        from mlp_bench.reports import REPORT_BACKENDS, report as written
         if backend not in ("both", *NETWORKS): raise InputError(f"Unknown backend {backend!r}: choose both, numpy or keras.")
-        backends = tuple(b for b in CONTENDERS if b not in NETWORKS or backend in ("both", b))
+        backends = tuple(b for b in REPORT_BACKENDS if b not in NETWORKS or backend in ("both", b))
         load(data, target, positive)  # a mistake is met before the progress bar
         command = shlex.join(["mlp_bench", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else None
         with _progress_bar() as bar:
-            shown = bar.add_task("", total=1)
-            page = written(data, preset, backends, margin, command, lambda share, text: bar.update(shown, completed=share, description=_visible(text[:36])), **given)
+            redact = bar.add_task("", total=1)
+            page = written(data, preset, backends, margin, command, lambda share, text: bar.update(redact, completed=share, description=_visible(text[:36])), **given)
         _write(out, page)
         print(f"Wrote {out} ({len(page) / 1e6:.1f} MB): it opens in any browser, without a network.")
 
@@ -582,7 +590,7 @@ def predict(
 ):
     "Predict the rows of a file with a stored run. The answer is a CSV: probability p of the positive class, and label."
     with clear_errors():
-        from mlp_bench.data import read_table, safe_csv
+        from mlp_bench.reading import read_table, safe_csv
         from mlp_bench.manager import load_model
         if out: _check_place(out, file)
         model = load_model(run_id)
@@ -592,7 +600,7 @@ def predict(
 
 # %% ../nbs/07_cli.ipynb #7e9e5a93
 def _confirmed(doomed):
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     print(f"{len(doomed)} run(s) with their models and files will be deleted for good:")
     for r in doomed: print(_visible(f"  {r.info.run_id}  {r.info.status:9} {r.info.run_name}"))
     if not sys.stdin.isatty(): raise InputError("Nothing was deleted, since nobody can be asked here: add --yes.")
@@ -608,12 +616,12 @@ def purge(
 ):
     "Delete stored runs with their models and files. It shows them and asks first; nothing outside mlp_bench's experiment is touched."
     with clear_errors():
-        from mlp_bench import housekeeping
-        from mlp_bench.data import InputError
+        from mlp_bench import tracking
+        from mlp_bench.core import InputError
         if not (run or broken or all): raise InputError("Say what to delete: --run ID, --broken or --all.")
-        doomed = housekeeping.purgeable(run or (), broken, all)
+        doomed = tracking.purgeable(run or (), broken, all)
         if doomed and not yes and not _confirmed(doomed): return print("Nothing was deleted.")
-        gone = housekeeping.purge([r.info.run_id for r in doomed])  # those that were shown, and no others
+        gone = tracking.purge([r.info.run_id for r in doomed])  # those that were shown, and no others
         print(f"Deleted {len(gone)} run(s)." if gone else "Nothing to delete.")
 
 # %% ../nbs/07_cli.ipynb #caaeeeac
@@ -621,11 +629,11 @@ def _bench_table(task, cores, results):
     from rich import box
     from rich.table import Table
     from mlp_bench.bench import times_ours
-    from mlp_bench.compare import seconds
+    from mlp_bench.core import format_duration
     ratio = times_ours(results)
     table = Table(f"{task}, {cores} core{'s' * (cores > 1)}", "Median", "Fastest round", "× ours", "Start, import", "Compile", box=box.SIMPLE_HEAD)
     for r in sorted((r for r in results if "median" in r), key=lambda r: r["median"]):
-        table.add_row(r["label"], seconds(r["median"] / 1e6), seconds(min(r["us"]) / 1e6), f"{ratio[r['name']]:,.2f}" if ratio else "", seconds(r["setup"]), seconds(r["compile"]))
+        table.add_row(r["label"], format_duration(r["median"] / 1e6), format_duration(min(r["us"]) / 1e6), f"{ratio[r['name']]:,.2f}" if ratio else "", format_duration(r["setup"]), format_duration(r["compile"]))
     return table
 
 # %% ../nbs/07_cli.ipynb #caafe0f0
@@ -642,8 +650,8 @@ def bench(
         from itertools import groupby
         from mlp_bench import bench as b
         with _progress_bar() as bar:
-            shown = bar.add_task("", total=1)
-            found = b.bench(task or b.DEFAULT_TASKS, rounds, cores and [cores], progress=lambda share, text: bar.update(shown, completed=share, description=_visible(text[:36])))
+            redact = bar.add_task("", total=1)
+            found = b.bench(task or b.DEFAULT_TASKS, rounds, cores and [cores], progress=lambda share, text: bar.update(redact, completed=share, description=_visible(text[:36])))
         if json_file: _write(json_file, json.dumps(found, indent=1))
         console = _console(130)
         console.print(f"{found['machine']['processor']}, {found['date']}; " + ", ".join(f"{k} {v}" for k, v in found["versions"].items() if v))
@@ -666,7 +674,7 @@ def _fault(family, kind, address):  # what keeps a server from that address, if 
 
 def _check_port(port, host):
     import socket
-    from mlp_bench.data import InputError
+    from mlp_bench.core import InputError
     try:
         places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         faults = [e for family, kind, _, _, address in places if (e := _fault(family, kind, address))]
@@ -676,8 +684,8 @@ def _check_port(port, host):
 # %% ../nbs/07_cli.ipynb #dced7dcd
 def _address(port, host, token):  # what a browser on this machine can open
     from urllib.parse import quote
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={quote(token)}" if token else "")
+    redact = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{redact}:{port}/" + (f"?token={quote(token)}" if token else "")
 
 @app.command()
 def dashboard(

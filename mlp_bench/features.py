@@ -6,7 +6,7 @@
 __all__ = ['RATIOS', 'RECIPES', 'RECIPE_VERSIONS', 'TRUSTED', 'BinaryEncoder', 'FrequencyEncoder', 'HeartFeatures',
            'ClippedScaler', 'SmoothScaler', 'binary', 'nominal', 'by_looks', 'standard', 'robust', 'seed', 'recipe']
 
-# %% ../nbs/02_features.ipynb #5713251a
+# %% ../nbs/02_features.ipynb #1fb17c23
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
@@ -14,8 +14,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from .core import InputError, shorten
+from .reading import is_numeric
 from .cleaning import Cleaner
-from .data import InputError, _few, is_numeric
 
 # %% ../nbs/02_features.ipynb #5b503306
 class BinaryEncoder(TransformerMixin, BaseEstimator):
@@ -168,7 +169,7 @@ def recipe(
     name="standard",  # a key of RECIPES
 ):  # returns an unfitted Pipeline: DataFrame in, float64 array out
     "A fresh preprocessing pipeline by name."
-    if name not in RECIPES: raise InputError(f"there is no recipe {_few([name])!r}: choose one of {_few(sorted(RECIPES))}.")
+    if name not in RECIPES: raise InputError(f"there is no recipe {shorten([name])!r}: choose one of {shorten(sorted(RECIPES))}.")
     return RECIPES[name]()
 
 # %% ../nbs/02_features.ipynb #888fc648

@@ -6,7 +6,7 @@
 __all__ = ['quiet_stderr', 'import_keras', 'precision', 'network', 'optimizer', 'compiled', 'shuffled', 'batches', 'averaging',
            'watching', 'fit_keras', 'reporting', 'scorer', 'KerasMLPClassifier']
 
-# %% ../nbs/04_keras_mlp.ipynb #a20a95e0
+# %% ../nbs/04_keras_mlp.ipynb #8e81973e
 import math
 import os
 from contextlib import contextmanager
@@ -14,8 +14,9 @@ from functools import cache
 
 import numpy as np
 
-from .classifier import BinaryMLP
-from .numpy_mlp import diverged, dropout_seeds, initial_kernels, streams
+from .keras_random import dropout_seeds
+from .numpy_mlp import diverged, initial_kernels, streams
+from .estimators import BinaryMLP
 
 # %% ../nbs/04_keras_mlp.ipynb #0328e47a
 @contextmanager

@@ -21,9 +21,12 @@ from uuid import uuid4
 
 import numpy as np
 
-from mlp_bench import measuring
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import evaluation
 from mlp_bench.data import load
-from mlp_bench.manager import KEY, Config, preset, run
+from mlp_bench.tracking import KEY
+from mlp_bench.config import Config, preset
+from mlp_bench.manager import run
 
 ORIGINALS = (Config(plan="cv:5", epochs=60), preset("tuned", plan="cv:5"), Config(plan="cv:5", backend="logistic"))
 OF_RUN = ("metrics", "latest_metrics", "params", "tags")  # tables with a column run_uuid
@@ -93,7 +96,7 @@ def make(
     path, rng, heart = Path(path).absolute(), np.random.default_rng(seed), load("heart")
     path.parent.mkdir(parents=True, exist_ok=True)
     ids = originals(path)
-    with closing(sqlite3.connect(path)) as db, patch.object(measuring, "version", cache(measuring.version)):
+    with closing(sqlite3.connect(path)) as db, patch.object(evaluation, "version", cache(evaluation.version)):
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA synchronous = OFF")
         first, now, rows = [Original(db, i) for i in ids], int(time.time() * 1000), defaultdict(list)
@@ -101,7 +104,7 @@ def make(
             which = i % len(ids)
             config = settings(ORIGINALS[which], i, rng)
             extra = ({"mlp_bench.star": "1"} if i % 50 == 0 else {}) | ({"mlflow.note.content": f"Number {i}: *to be looked at*"} if i % 70 == 0 else {})
-            copied = first[which].copy(path.parent / "mlartifacts", config, config.key(heart), now - 90_000 * i, rng, extra)
+            copied = first[which].copy(path.parent / "mlartifacts", config, key_of(config, heart), now - 90_000 * i, rng, extra)
             for table, new in copied.items(): rows[table] += [tuple(r.values()) for r in new]
         for table, new in rows.items(): db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' for _ in new[0])})", new)
         db.commit()

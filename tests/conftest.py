@@ -42,7 +42,7 @@ def no_store(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     "The database of a store without runs: MLflow needs a second and more to make one, a copy takes none"
-    from mlp_bench.manager import connect
+    from mlp_bench.tracking import connect
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as here:
         here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")

@@ -26,14 +26,17 @@ from sqlalchemy.engine import Engine
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from mlp_bench import housekeeping, manager, models, store
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import manager, models, tracking
 from mlp_bench.data import load
-from mlp_bench.manager import KEY, Config, find, get_run, load_model, purge, run, runs
-from mlp_bench.store import _ask, _experiment_id
+from mlp_bench.tracking import KEY, find, get_run, purge, runs
+from mlp_bench.config import Config
+from mlp_bench.manager import load_model, run
+from mlp_bench.tracking import query, experiment_id
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 CALLS = [*((mlflow.MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated")), (mlflow.pyfunc, "log_model"),
-         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), (store, "_create_store"), (models, "_dump"), *((manager, name) for name in ("evaluate", "final_model", "save_model", "_save_figures")),
+         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), (tracking, "_create_store"), (models, "_dump"), *((manager, name) for name in ("evaluate", "final_model", "save_model", "_save_figures")),
          *((mlflow.MlflowClient, name) for name in ("delete_run", "delete_logged_model")), *((SqlAlchemyStore, name) for name in ("_hard_delete_run", "_hard_delete_logged_model")), (shutil, "rmtree")]
 
 
@@ -74,7 +77,7 @@ def files(): return {str(p) for p in Path("mlartifacts").rglob("*") if p.is_file
 
 def look(kept, before):
     "What the next command finds, and whether everything can be mended and removed"
-    key = SMALL.key(load("heart"))
+    key = key_of(SMALL, load("heart"))
     with closing(sqlite3.connect("mlflow.db")) as con:
         complete = con.execute("SELECT count(*) FROM tags JOIN runs USING (run_uuid) WHERE key = ? AND value = ? AND status = 'FINISHED'", [KEY, key]).fetchone()[0]
     found = find(key)
@@ -83,13 +86,13 @@ def look(kept, before):
     assert again.cached == bool(complete) and len(get_run(again.run_id).folds) == 2
     load_model(again.run_id)
     gone = purge([again.run_id], broken=True)
-    assert housekeeping.purgeable(broken=True) == [] and list(runs().run_id) == [kept] == [r.info.run_id for r in housekeeping.purgeable(all=True)], gone
+    assert tracking.purgeable(broken=True) == [] and list(runs().run_id) == [kept] == [r.info.run_id for r in tracking.purgeable(all=True)], gone
     assert files() == before, files() ^ before
     assert complete or not list(Path("mlflow.db.locks").iterdir()), "who was killed after the last write left an empty lock file, that is all"
 
 
 def look_at_created():
-    assert not Path("mlflow.db").exists() or _ask(_experiment_id, lambda *_: None), "no half store"
+    assert not Path("mlflow.db").exists() or query(experiment_id, lambda *_: None), "no half store"
     assert not run(SMALL).cached and len(runs()) == 1 and not list(Path().glob("*.new*"))
 
 
@@ -106,7 +109,7 @@ def look_at_purged(gone, thrown, before):
     again = [] if whole else purge(broken=True) if hidden else purge([gone])
     assert (gone in again) != whole and rows(gone) == [0] * 4 and files() == before, (again, rows(gone), files() ^ before)
     assert purge(broken=True) == [] and not list(Path("mlartifacts").rglob(f"*{gone}*"))
-    client, _ = manager.connect()
+    client, _ = tracking.connect()
     assert client.get_run(thrown).info.lifecycle_stage == "deleted"
     client.restore_run(thrown)
     assert len(load_model(thrown).predict(load("heart").X)) == 918
@@ -122,7 +125,7 @@ def kill_runs(place, count):
     in_a_child(lambda: Path("kept.txt").write_text(run(Config(plan="cv:2", backend="logistic")).run_id))
     kept = Path("kept.txt").read_text()
     assert in_a_child(watched, lambda: run(SMALL), place) == 0
-    in_a_child(lambda: purge([find(SMALL.key(load("heart"))).run_id]))
+    in_a_child(lambda: purge([find(key_of(SMALL, load("heart"))).run_id]))
     before, (points, which) = files(), chosen(place, count)
     for n in which: yield points[n], in_a_child(watched, lambda: run(SMALL), place, n), in_a_child(look, kept, before)
 
@@ -130,7 +133,7 @@ def kill_runs(place, count):
 def kill_purges(place, count):
     made = lambda name, **settings: in_a_child(lambda: Path(name).write_text(run(Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,), **settings)).run_id)) or Path(name).read_text()
     thrown = made("thrown.txt", seed=1)
-    in_a_child(lambda: manager.connect()[0].delete_run(thrown))
+    in_a_child(lambda: tracking.connect()[0].delete_run(thrown))
     before = files()
     gone = made("gone.txt")
     assert in_a_child(watched, lambda: purge([gone]), place) == 0
@@ -141,11 +144,11 @@ def kill_purges(place, count):
 
 
 def kill_creations(place, count):
-    assert in_a_child(watched, manager.connect, place) == 0
+    assert in_a_child(watched, tracking.connect, place) == 0
     points, which = chosen(place, count)
     for n in which:
         for p in place.iterdir(): shutil.rmtree(p) if p.is_dir() else p.unlink()
-        yield points[n], in_a_child(watched, manager.connect, place, n), in_a_child(look_at_created)
+        yield points[n], in_a_child(watched, tracking.connect, place, n), in_a_child(look_at_created)
 
 
 def warm_up(place):

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, make_classification
 
-from mlp_bench.data import Dataset, audit, load
+from mlp_bench.data import Dataset, load
+from mlp_bench.eda import audit
 
 
 def clean(seed=0, n=600):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlp_bench import bench
-from mlp_bench.data import InputError
+from mlp_bench.core import InputError
 
 TINY = dict(rows=200, columns=5, hidden=(4, 3), batch_size=32, epochs=1, cores=1)
 

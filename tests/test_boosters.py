@@ -5,11 +5,16 @@ import warnings
 
 import pytest
 
-from mlp_bench import measuring
-from mlp_bench.data import InputError, load
-from mlp_bench.manager import BOOSTERS, Config, check, final_model, load_model, read_model, run, save_model
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import evaluation
+from mlp_bench.core import InputError
+from mlp_bench.data import load
+from mlp_bench.evaluation import BOOSTERS, check
+from mlp_bench.config import Config
+from mlp_bench.models import final_model, read_model, save_model
+from mlp_bench.manager import load_model, run
 
-INSTALLED = [name for name in BOOSTERS if name in measuring.BACKENDS]
+INSTALLED = [name for name in BOOSTERS if name in evaluation.BACKENDS]
 
 
 def test_lightgbm_is_among_them_so_that_this_file_tests_something():
@@ -54,22 +59,22 @@ def test_a_missing_library_is_one_sentence_with_the_way_to_get_it(name, monkeypa
 
 
 def test_what_is_not_installed_is_not_offered():
-    code = "import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\nfrom mlp_bench.manager import BACKENDS; print(*BACKENDS)"
+    code = "import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\nfrom mlp_bench.evaluation import BACKENDS; print(*BACKENDS)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["numpy", "keras", "majority", "logistic", "sklearn_mlp", "hist_gb"]
 
 
 def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(monkeypatch):
-    heart, asked, version = load("heart"), [], measuring.version
-    keys = {b: Config(backend=b).key(heart) for b in ("lightgbm", "logistic")}
-    monkeypatch.setattr(measuring, "version", lambda name: asked.append(name) or ("99" if name == "lightgbm" else version(name)))
-    assert Config(backend="logistic").key(heart) == keys["logistic"] and asked == ["scikit-learn"]
-    assert Config(backend="lightgbm").key(heart) != keys["lightgbm"] and asked[1:] == ["lightgbm", "scikit-learn"]
+    heart, asked, version = load("heart"), [], evaluation.version
+    keys = {b: key_of(Config(backend=b), heart) for b in ("lightgbm", "logistic")}
+    monkeypatch.setattr(evaluation, "version", lambda name: asked.append(name) or ("99" if name == "lightgbm" else version(name)))
+    assert key_of(Config(backend="logistic"), heart) == keys["logistic"] and asked == ["scikit-learn"]
+    assert key_of(Config(backend="lightgbm"), heart) != keys["lightgbm"] and asked[1:] == ["lightgbm", "scikit-learn"]
 
 
 def test_a_library_that_does_not_load_is_one_sentence(monkeypatch):
     def broken(name): raise OSError("libgomp.so.1: cannot open shared object file")
-    monkeypatch.setattr(measuring, "import_module", broken)
+    monkeypatch.setattr(evaluation, "import_module", broken)
     with pytest.raises(InputError, match="lightgbm is installed but cannot be loaded .libgomp"): check(Config(backend="lightgbm"))
 
 

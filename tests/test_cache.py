@@ -6,9 +6,12 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mlp_bench import housekeeping, manager, measuring
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import evaluation, tracking
 from mlp_bench.data import load
-from mlp_bench.manager import Config, purge, run, runs
+from mlp_bench.config import Config
+from mlp_bench.tracking import purge, runs
+from mlp_bench.manager import run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 CHANGED = dict(recipe="seed", backend="logistic", plan="cv:3", hidden_layer_sizes=(3,), activation="tanh", dropout=0.1, optimizer="sgd",
@@ -21,8 +24,8 @@ UNREAD = {"patience": dict(early_stopping=True), "validation_fraction": dict(ear
 @pytest.fixture
 def trainings(monkeypatch):
     "How often a configuration was really measured"
-    calls, evaluate = [], measuring.evaluate
-    monkeypatch.setattr(manager, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
+    calls, evaluate = [], evaluation.evaluate
+    monkeypatch.setattr(evaluation, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
     return calls
 
 
@@ -48,15 +51,15 @@ def test_changing_any_field_changes_the_key():
     for name, value in CHANGED.items():
         base = replace(SMALL, **UNREAD.get(name, {}))
         changed = replace(base, **{name: value})
-        assert changed.key(load("heart", positive=changed.positive)) != base.key(load("heart")), name
+        assert key_of(changed, load("heart", positive=changed.positive)) != key_of(base, load("heart")), name
 
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("keras", marks=pytest.mark.slow)])
 def test_a_setting_that_nothing_reads_changes_neither_numbers_nor_key(backend):
     heart, base = load("heart"), replace(SMALL, backend=backend, dropout=0.0)
     for change in (dict(patience=3), dict(validation_fraction=0.2), dict(rng="keras"), dict(l2=-0.0)):
-        assert replace(base, **change).key(heart) == base.key(heart)
-        assert measuring.evaluate(replace(base, **change), heart)[1].equals(measuring.evaluate(base, heart)[1])
+        assert key_of(replace(base, **change), heart) == key_of(base, heart)
+        assert evaluation.evaluate(replace(base, **change), heart)[1].equals(evaluation.evaluate(base, heart)[1])
 
 
 def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings):
@@ -79,8 +82,8 @@ def test_force_trains_again_and_gives_the_same_numbers(store, trainings):
 
 def test_a_run_without_its_key_does_not_count(store, trainings):
     run_id = run(SMALL).run_id
-    client, _ = manager.connect()
-    client.delete_tag(run_id, manager.KEY)
+    client, _ = tracking.connect()
+    client.delete_tag(run_id, tracking.KEY)
     assert not run(SMALL).cached and len(trainings) == 2
     assert run_id not in set(runs().run_id)
     assert purge(broken=True) == [], "its process is alive, so it may be about to write the key"
@@ -104,7 +107,7 @@ def test_a_failed_run_leaves_no_result(store):
     wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
     with pytest.raises(ValueError, match="learning_rate"): run(wild)
     assert runs().empty
-    assert [r.info.status for r in housekeeping.purgeable(broken=True)] == ["FAILED"]
+    assert [r.info.status for r in tracking.purgeable(broken=True)] == ["FAILED"]
 
 
 @pytest.mark.slow
@@ -118,4 +121,4 @@ def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
 
 def test_numpy_numbers_make_the_same_configuration():
     import numpy as np
-    assert Config(epochs=np.int64(5), dropout=np.float64(0.1)).key(load("heart")) == Config(epochs=5, dropout=0.1).key(load("heart"))
+    assert key_of(Config(epochs=np.int64(5), dropout=np.float64(0.1)), load("heart")) == key_of(Config(epochs=5, dropout=0.1), load("heart"))

@@ -18,10 +18,12 @@ from servers import free_port, mlflow_server, wait_for
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
-from mlp_bench import measuring
+from mlp_bench import evaluation
 from mlp_bench.cli import app
 from mlp_bench.data import load
-from mlp_bench.manager import Config, load_model, preset, run, runs
+from mlp_bench.config import Config, preset
+from mlp_bench.manager import load_model, run
+from mlp_bench.tracking import runs
 
 QUICK = ["--plan", "cv:3", "--epochs", "5"]
 
@@ -93,7 +95,7 @@ def test_without_a_preset_a_run_is_plain(store):
 def test_baselines_share_the_recipe_of_a_preset(store):
     done = CliRunner().invoke(app, ["run", "--backend", "numpy", "--preset", "tuned", "--baselines", "--plan", "cv:2", "--epochs", "5", "--json", "out.json"])
     assert done.exit_code == 0, done.output
-    assert len(results()["runs"]) == len(measuring.BACKENDS) - 1 and {r["config"]["recipe"] for r in results()["runs"]} == {"robust"}
+    assert len(results()["runs"]) == len(evaluation.BACKENDS) - 1 and {r["config"]["recipe"] for r in results()["runs"]} == {"robust"}
 
 
 def messy(n=300):

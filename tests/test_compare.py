@@ -3,7 +3,6 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,14 @@ from scipy.stats import t, ttest_1samp
 from typer.testing import CliRunner
 
 import mlp_bench
-from mlp_bench import compare, workbench
+from mlp_bench import comparison, figures, stats, workbench
 from mlp_bench.cli import app
-from mlp_bench.data import InputError, load
-from mlp_bench.manager import METRICS, Config, Run, run
-from mlp_bench.measuring import score
+from mlp_bench.core import InputError
+from mlp_bench.data import load
+from mlp_bench.config import METRICS, Config
+from mlp_bench.tracking import Run
+from mlp_bench.manager import run
+from mlp_bench.evaluation import score
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "mlp_bench" / "app"
@@ -38,117 +40,117 @@ def a_run(seed=0, shift=0.0, folds=4, repeats=1, n=80, **settings):
 def test_interval_is_the_published_formula():
     x = np.random.default_rng(0).normal(0.9, 0.02, 10)
     half = t.ppf(0.975, 9) * np.sqrt((1 / 10 + 1 / 9) * np.var(x, ddof=1))
-    assert compare.ci95(x, 90, 10) == pytest.approx((x.mean() - half, x.mean() + half))
-    assert compare.ci95(x, np.inf, 10) == pytest.approx(ttest_1samp(x, 0).confidence_interval(0.95))
-    assert compare.ci95(x[:1], 90, 10) is None
+    assert stats.ci95(x, 90, 10) == pytest.approx((x.mean() - half, x.mean() + half))
+    assert stats.ci95(x, np.inf, 10) == pytest.approx(ttest_1samp(x, 0).confidence_interval(0.95))
+    assert stats.ci95(x[:1], 90, 10) is None
 
 
 def test_interval_ignores_folds_without_a_value():
-    assert compare.ci95([0.8, np.nan, 0.9, 0.85], 90, 10) == compare.ci95([0.8, 0.9, 0.85], 90, 10)
-    assert compare.ci95([np.nan, 0.9], 90, 10) is None
+    assert stats.ci95([0.8, np.nan, 0.9, 0.85], 90, 10) == stats.ci95([0.8, 0.9, 0.85], 90, 10)
+    assert stats.ci95([np.nan, 0.9], 90, 10) is None
 
 
 def test_table_holds_what_the_runs_hold():
     runs = [a_run(0), a_run(1, backend="keras")]
-    table = compare.table(runs)
+    table = stats.table(runs)
     assert list(table.index) == ["NumPy", "Keras"]
     assert table.roc_auc["Keras"] == runs[1].metrics["roc_auc"]
-    assert (table.brier_lo["NumPy"], table.brier_hi["NumPy"]) == compare.interval(runs[0], "brier")
+    assert (table.brier_lo["NumPy"], table.brier_hi["NumPy"]) == stats.interval(runs[0], "brier")
     assert list(table.times_faster) == pytest.approx([2, 1])
-    assert "[" in compare.pretty(table).loc["NumPy", "ROC AUC"]
+    assert "[" in stats.pretty(table).loc["NumPy", "ROC AUC"]
 
 
 def test_one_split_has_no_interval():
     one = a_run(folds=1)
-    assert np.isnan(compare.table([one]).roc_auc_lo.iloc[0]) and "[" not in compare.pretty(compare.table([one])).loc["NumPy", "ROC AUC"]
-    assert "one split gives no interval" in compare.verdict(one, a_run(1, folds=1, backend="keras"))
+    assert np.isnan(stats.table([one]).roc_auc_lo.iloc[0]) and "[" not in stats.pretty(stats.table([one])).loc["NumPy", "ROC AUC"]
+    assert "one split gives no interval" in stats.verdict(one, a_run(1, folds=1, backend="keras"))
 
 
 def test_labels_tell_runs_of_one_backend_apart():
-    assert compare.labels([a_run(), a_run(hidden_layer_sizes=(8,))]) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
+    assert stats.labels([a_run(), a_run(hidden_layer_sizes=(8,))]) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
     many = dict(hidden_layer_sizes=(8,), dropout=0.4, epochs=7, learning_rate=0.01)
-    assert compare.labels([a_run(), replace(a_run(**many), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
-    assert compare.labels([a_run(dropout=0.4), a_run(backend="logistic")]) == ["NumPy", "Logistic regression"]  # whose dropout is nobody's business
-    assert compare.labels([a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
+    assert stats.labels([a_run(), replace(a_run(**many), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
+    assert stats.labels([a_run(dropout=0.4), a_run(backend="logistic")]) == ["NumPy", "Logistic regression"]  # whose dropout is nobody's business
+    assert stats.labels([a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
 
 
 def test_verdict_is_that_of_the_contrast():
     a, b = a_run(0, shift=0.3), a_run(1, backend="keras")
-    assert compare.verdict(a, b) == compare.contrast(a, b).verdict
-    assert "NumPy trained 2 times as fast" in compare.verdict(a, b) and "NumPy trained 2 times as fast" in compare.verdict(b, a)
+    assert stats.verdict(a, b) == stats.contrast(a, b).verdict
+    assert "NumPy trained 2 times as fast" in stats.verdict(a, b) and "NumPy trained 2 times as fast" in stats.verdict(b, a)
 
 
 def test_verdict_says_when_the_folds_cannot_tell():
-    assert "cannot be told apart" in compare.verdict(a_run(0), a_run(1, backend="keras"))
-    assert "NumPy is better than Keras" in compare.verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
+    assert "cannot be told apart" in stats.verdict(a_run(0), a_run(1, backend="keras"))
+    assert "NumPy is better than Keras" in stats.verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
 
 
 def test_verdict_without_an_auc_says_so():
     a = a_run()
     none = replace(a, folds=a.folds.assign(roc_auc=np.nan))
-    assert compare.verdict(none, none).startswith("No fold has test rows of both classes")
+    assert stats.verdict(none, none).startswith("No fold has test rows of both classes")
 
 
 def test_confusion_adds_up_to_the_rows_whatever_the_repeats():
-    assert compare.confusion(a_run(repeats=3)).sum() == pytest.approx(80)
+    assert figures.confusion(a_run(repeats=3)).sum() == pytest.approx(80)
 
 
 def test_reliability_groups_are_of_equal_size():
-    groups = compare.reliability(a_run(n=86))
+    groups = figures.reliability(a_run(n=86))
     assert groups.n.sum() == 86 and groups.n.max() - groups.n.min() <= 1
 
 
 @pytest.mark.parametrize("name", ["roc_figure", "calibration_figure", "curve_figure", "confusion_figure", "precision_recall_figure", "decision_figure", "contrast_figure"])
 def test_figures_draw_themselves_in_the_page_s_colour_with_a_text_alternative(name):
     runs = [a_run(0), a_run(1, backend="keras")]
-    given = {"confusion_figure": runs[0], "contrast_figure": [compare.contrast(*runs)]}
-    figure = getattr(compare, name)(given.get(name, runs))
-    drawn = compare.svg(figure)
+    given = {"confusion_figure": runs[0], "contrast_figure": [stats.contrast(*runs)]}
+    figure = getattr(figures, name)(given.get(name, runs))
+    drawn = figures.svg(figure)
     assert figure.alt.endswith(".") and f'aria-label="{figure.alt}"' in drawn
-    assert "currentColor" in drawn and compare.INK not in drawn and len(drawn) < 100_000
+    assert "currentColor" in drawn and figures.INK not in drawn and len(drawn) < 100_000
     ids = re.findall(r'id="([^"]+)"', drawn)
     assert len(ids) == len(set(ids))
 
 
 def test_names_with_dollars_backslashes_and_tags_are_drawn_as_they_are():
-    html = compare.figures_html([a_run(0, recipe=r'a$b\1<"script">'), a_run(1, recipe="c$")])
+    html = figures.figures_html([a_run(0, recipe=r'a$b\1<"script">'), a_run(1, recipe="c$")])
     assert "<script" not in html and html.count("<svg ") == 5 and "a$b" in html
 
 
 def test_figures_without_a_curve_say_so():
     bare = replace(a_run(backend="logistic"), curve=np.array([]))
-    assert "None of these" in compare.curve_figure([bare]).alt
-    assert compare.figures_html([bare]).count("<figure>") == 3
+    assert "None of these" in figures.curve_figure([bare]).alt
+    assert figures.figures_html([bare]).count("<figure>") == 3
 
 
 def test_rank_counts_like_with_like(store):
     for backend in ("majority", "logistic"):
         for plan in ("cv:2", "cv:3x1@2026"): run(Config(backend=backend, plan=plan))
-    best = compare.rank("log_loss")
+    best = comparison.rank("log_loss")
     assert list(best["rank"]) == [1, 2, 1, 2] and list(best.backend) == ["logistic", "majority"] * 2
     assert list(best.plan) == ["cv:2x1@2026"] * 2 + ["cv:3x1@2026"] * 2
-    assert list(compare.rank("accuracy", top=1).backend) == ["logistic"] * 2
-    assert list(compare.rank(plan="cv:3").plan) == ["cv:3x1@2026"] * 2
-    assert compare.rank(dataset="other").empty
+    assert list(comparison.rank("accuracy", top=1).backend) == ["logistic"] * 2
+    assert list(comparison.rank(plan="cv:3").plan) == ["cv:3x1@2026"] * 2
+    assert comparison.rank(dataset="other").empty
 
 
 def test_two_targets_of_a_table_are_ranked_and_shown_apart(store):
     load("heart").X.assign(ill=load("heart").y).to_csv("t.csv", index=False)
     for target in ("ill", "Sex"): run(Config(data="t.csv", target=target, backend="majority", plan="cv:2"))
-    both = compare.rank()
+    both = comparison.rank()
     assert list(both["rank"]) == [1, 1] and list(both.target) == ["Sex", "ill"]
     told = CliRunner().invoke(app, ["rank"]).output
     assert "target" in told and "Sex" in told and "ill" in told
 
 
 def test_rank_of_an_empty_store_is_an_empty_table(no_store):
-    empty = compare.rank()
+    empty = comparison.rank()
     assert empty.empty and {"rank", "run_id", "roc_auc", "key"} <= set(empty.columns)
     assert not (no_store / "mlflow.db").exists()
 
 
 def test_rank_names_the_metrics_it_knows():
-    with pytest.raises(InputError, match="'auc'.*accuracy, roc_auc, log_loss"): compare.rank("auc")
+    with pytest.raises(InputError, match="'auc'.*accuracy, roc_auc, log_loss"): comparison.rank("auc")
 
 
 @pytest.mark.parametrize("text", ["", "a", "0", "8,,x", "3.5", "-1,8x", "99999"])
@@ -156,15 +158,8 @@ def test_layers_refuses_with_a_sentence(text):
     with pytest.raises(InputError, match="Hidden layers"): workbench.layers(text)
 
 
-def test_the_package_s_compare_is_module_and_function():
-    import mlp_bench.compare as module
-    assert callable(mlp_bench.compare) and module is mlp_bench.compare
+def test_an_unknown_setting_of_compare_is_named():
     with pytest.raises(InputError, match="Unknown setting 'epoch'"): mlp_bench.compare("heart", epoch=3)
-
-
-def test_importing_compare_is_light():
-    code = "import sys, mlp_bench.compare; print([m for m in ('tensorflow', 'keras', 'mlflow', 'matplotlib', 'ipywidgets', 'IPython') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 # the app's files
@@ -184,7 +179,7 @@ def test_only_the_app_s_two_cells_survive_in_voila():
     pattern = re.compile(json.loads((APP / "voila.json").read_text())["RegexRemovePreprocessor"]["patterns"][0])
     cells = ["".join(c["source"]) for c in json.loads((APP / "06_compare.ipynb").read_text(encoding="utf-8"))["cells"]]
     kept = [c for c in cells if not pattern.match(c)]
-    assert [c.splitlines()[-1] for c in kept] == ["from mlp_bench.compare import dashboard", "dashboard()"]
+    assert [c.splitlines()[-1] for c in kept] == ["from mlp_bench.workbench import dashboard", "dashboard()"]
 
 
 def test_nothing_in_the_app_names_another_machine():

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from servers import POSTGRES, free_port, mlflow_server, postgres
 
-from mlp_bench import housekeeping, manager
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import evaluation, manager, tracking
 from mlp_bench.data import load
-from mlp_bench.manager import Config, purge, run, runs
+from mlp_bench.config import Config
+from mlp_bench.tracking import purge, runs
+from mlp_bench.manager import run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 PART = """
@@ -36,7 +39,7 @@ def together(parts):
 def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(no_store):
     told = together([(0, 1)] * 8)
     assert len({(run_id, auc, p) for (run_id, _, auc, p), in told}) == 1 and sorted(cached for (_, cached, _, _), in told) == [False] + [True] * 7
-    assert len(housekeeping.purgeable(all=True)) == len(runs()) == 1
+    assert len(tracking.purgeable(all=True)) == len(runs()) == 1
     assert not list(no_store.glob("mlflow.db.locks/*")) and not list(no_store.glob("*.new*"))
 
 
@@ -44,7 +47,7 @@ def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(no_sto
 def test_eight_processes_with_25_configurations_each_lose_and_double_none(store):
     told = [one for part in together([(25 * i, 25) for i in range(8)]) for one in part]
     assert len({run_id for run_id, *_ in told}) == 200 and not any(cached for _, cached, *_ in told)
-    assert sorted(runs().seed) == list(range(200)) and len(housekeeping.purgeable(all=True)) == 200
+    assert sorted(runs().seed) == list(range(200)) and len(tracking.purgeable(all=True)) == 200
 
 
 @pytest.mark.slow
@@ -55,7 +58,7 @@ def test_processes_of_one_machine_that_share_a_server_train_a_configuration_once
         monkeypatch.setenv("XDG_CACHE_HOME", str(no_store / "caches"))
         told = together([(0, 3)] * 4)
         assert sorted(cached for part in told for _, cached, *_ in part) == [False] * 3 + [True] * 9
-        assert len({run_id for part in told for run_id, *_ in part}) == len(housekeeping.purgeable(all=True)) == 3
+        assert len({run_id for part in told for run_id, *_ in part}) == len(tracking.purgeable(all=True)) == 3
     finally: os.killpg(server.pid, signal.SIGKILL)
 
 
@@ -68,7 +71,7 @@ def test_eight_processes_on_a_server_with_postgresql_lose_and_double_no_run(no_s
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
             monkeypatch.setenv("XDG_CACHE_HOME", str(no_store / "caches"))
             told = [run for part in together([(2 * i, 3) for i in range(8)]) for run in part]  # neighbours share one of their three
-            assert len({run_id for run_id, *_ in told}) == len(runs()) == len(housekeeping.purgeable(all=True)) == 17
+            assert len({run_id for run_id, *_ in told}) == len(runs()) == len(tracking.purgeable(all=True)) == 17
             assert sorted(cached for _, cached, *_ in told) == [False] * 17 + [True] * 7
             purge(all=True)
             assert len(runs()) == 0
@@ -76,9 +79,9 @@ def test_eight_processes_on_a_server_with_postgresql_lose_and_double_no_run(no_s
 
 
 def test_who_waits_says_so_and_a_killed_holder_keeps_nobody_waiting(store):
-    manager.connect()
-    key, holding = SMALL.key(load("heart")), Path("holding")
-    code = f"from mlp_bench.manager import _alone; import pathlib, time\nwith _alone({key!r}, print): pathlib.Path('holding').touch(); time.sleep(600)"
+    tracking.connect()
+    key, holding = key_of(SMALL, load("heart")), Path("holding")
+    code = f"from mlp_bench.manager import _training_lock; import pathlib, time\nwith _alone({key!r}, print): pathlib.Path('holding').touch(); time.sleep(600)"
     holder = subprocess.Popen([sys.executable, "-c", code])
     while not holding.exists(): time.sleep(0.05)
     said = []
@@ -90,13 +93,13 @@ def test_who_waits_says_so_and_a_killed_holder_keeps_nobody_waiting(store):
 
 
 def test_force_waits_for_nobody(store):
-    manager.connect()
-    with manager._alone(SMALL.key(load("heart")), print): assert not run(SMALL, force=True).cached
+    tracking.connect()
+    with manager._training_lock(key_of(SMALL, load("heart")), print): assert not run(SMALL, force=True).cached
 
 
 def test_a_failure_leaves_the_configuration_to_the_next(store, monkeypatch):
     with monkeypatch.context() as m:
-        m.setattr(manager, "evaluate", lambda *a: 1 / 0)
+        m.setattr(evaluation, "evaluate", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError): run(SMALL)
     said = []
     assert not run(SMALL, progress=lambda share, text: said.append(text)).cached and not any("waiting" in text for text in said)
@@ -104,7 +107,7 @@ def test_a_failure_leaves_the_configuration_to_the_next(store, monkeypatch):
 
 def test_a_store_that_is_made_twice_in_one_process_is_made_whole_twice(no_store):
     for _ in range(2):
-        client, experiment = manager.connect()
+        client, experiment = tracking.connect()
         assert client.get_experiment(experiment).artifact_location == (no_store / "mlartifacts").as_uri()
         assert {e.name: e.artifact_location for e in client.search_experiments()}.keys() == {"mlp_bench", "Default"}
         (no_store / "mlflow.db").unlink()

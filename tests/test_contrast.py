@@ -11,9 +11,9 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 from test_compare import a_run
 
-from mlp_bench import compare
-from mlp_bench.data import InputError
-from mlp_bench.manager import METRICS
+from mlp_bench import figures, stats
+from mlp_bench.core import InputError
+from mlp_bench.config import METRICS
 
 
 def vector(seed=0, n=10): return np.random.default_rng(seed).normal(0.004, 0.01, n)
@@ -24,14 +24,14 @@ def vector(seed=0, n=10): return np.random.default_rng(seed).normal(0.004, 0.01,
 def test_the_t_test_is_the_published_formula():
     d = vector()
     statistic = d.mean() / np.sqrt((1 / 10 + 1 / 9) * d.var(ddof=1))
-    found = compare.corrected_tests(d, 90, 10)
+    found = stats.corrected_tests(d, 90, 10)
     assert found["p_value"] == pytest.approx(2 * t.sf(abs(statistic), 9), rel=1e-10)
-    assert found["ci95"] == compare.ci95(d, 90, 10)
+    assert found["ci95"] == stats.ci95(d, 90, 10)
 
 
 def test_without_shared_rows_it_is_scipy_s_test():
     d = vector(1)
-    found = compare.corrected_tests(d, np.inf, 10, margin=0.012)
+    found = stats.corrected_tests(d, np.inf, 10, margin=0.012)
     assert found["p_value"] == pytest.approx(ttest_1samp(d, 0).pvalue, rel=1e-10)
     sides = [ttest_1samp(d, -0.012, alternative="greater").pvalue, ttest_1samp(d, 0.012, alternative="less").pvalue]
     assert found["p_equivalent"] == pytest.approx(max(sides), rel=1e-10)
@@ -39,15 +39,15 @@ def test_without_shared_rows_it_is_scipy_s_test():
 
 def test_p_and_interval_never_contradict_each_other():
     for seed in range(50):
-        found = compare.corrected_tests(vector(seed), 90, 10)
+        found = stats.corrected_tests(vector(seed), 90, 10)
         assert (found["p_value"] < 0.05) == (not found["ci95"][0] <= 0 <= found["ci95"][1])
 
 
 def test_equivalence_means_that_the_90_percent_interval_is_within_the_margin():
     for seed in range(50):
         d, margin = vector(seed), 0.008
-        half = t.ppf(0.95, 9) * compare.corrected_se(d, 90, 10)
-        found = compare.corrected_tests(d, 90, 10, margin)
+        half = t.ppf(0.95, 9) * stats.corrected_se(d, 90, 10)
+        found = stats.corrected_tests(d, 90, 10, margin)
         assert (found["p_equivalent"] < 0.05) == (-margin < d.mean() - half and d.mean() + half < margin)
 
 
@@ -55,7 +55,7 @@ def test_the_posterior_is_that_of_corani_and_benavoli():
     d, rho, rope = vector(2, 100), 0.1, 0.01
     posterior = t(99, d.mean(), d.std(ddof=1) * np.sqrt(1 / 100 + rho / (1 - rho)))
     expected = posterior.cdf(-rope), posterior.cdf(rope) - posterior.cdf(-rope), posterior.sf(rope)
-    found = compare.corrected_tests(d, 90, 10, rope)["probabilities"]
+    found = stats.corrected_tests(d, 90, 10, rope)["probabilities"]
     assert found == pytest.approx(expected, abs=1e-12) and sum(found) == pytest.approx(1)
 
 
@@ -63,7 +63,7 @@ def test_figures_are_those_that_scikit_learn_s_documentation_prints():
     X, y = make_moons(noise=0.352, random_state=1, n_samples=100)
     cv = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
     rbf, linear = (cross_val_score(SVC(kernel=k, random_state=0), X, y, scoring="roc_auc", cv=cv) for k in ("rbf", "linear"))
-    found = compare.corrected_tests(rbf - linear, 90, 10)
+    found = stats.corrected_tests(rbf - linear, 90, 10)
     assert found["p_value"] / 2 == pytest.approx(0.227, abs=5e-4)
     assert found["ci95"] == pytest.approx((-0.016445, 0.036445), abs=1e-6)
     assert found["probabilities"] == pytest.approx((0.068, 0.432, 0.5), abs=5e-4)
@@ -71,22 +71,22 @@ def test_figures_are_those_that_scikit_learn_s_documentation_prints():
 
 @pytest.mark.parametrize("constant, p_value, equivalent", [(0.0, 1, True), (0.005, 0, True), (0.05, 0, False)])
 def test_folds_that_agree_perfectly_leave_no_doubt(constant, p_value, equivalent):
-    found = compare.corrected_tests(np.full(10, constant), 90, 10)
+    found = stats.corrected_tests(np.full(10, constant), 90, 10)
     assert found["p_value"] == pytest.approx(p_value, abs=1e-6) and (found["p_equivalent"] < 0.05) == equivalent
     assert found["ci95"] == pytest.approx((constant, constant))
 
 
 @pytest.mark.parametrize("few", [[], [0.1], [np.nan, 0.1], [np.nan] * 3])
 def test_fewer_than_two_folds_answer_nothing(few):
-    assert set(compare.corrected_tests(few, 90, 10).values()) == {None}
+    assert set(stats.corrected_tests(few, 90, 10).values()) == {None}
 
 
 # contrasts of runs
 
 def test_a_contrast_turned_round_changes_signs_only():
     a, b = a_run(0, shift=0.1), a_run(1, backend="keras")
-    for metric in (*METRICS, *compare.MEASURES):
-        c, back = compare.contrast(a, b, metric), compare.contrast(b, a, metric)
+    for metric in (*METRICS, *stats.MEASURES):
+        c, back = stats.contrast(a, b, metric), stats.contrast(b, a, metric)
         assert c.difference == pytest.approx(-back.difference) and c.ci95 == pytest.approx([-x for x in back.ci95[::-1]])
         assert (c.p_value, c.p_equivalent, *c.probabilities) == pytest.approx((back.p_value, back.p_equivalent, *back.probabilities[::-1]))
         assert c.names == back.names[::-1] and c.times_faster == pytest.approx(1 / back.times_faster) == pytest.approx(2)
@@ -95,21 +95,21 @@ def test_a_contrast_turned_round_changes_signs_only():
 def test_better_means_less_where_less_is_better():
     good, bad = a_run(0, shift=0.3, folds=8, n=400), a_run(1, folds=8, n=400, backend="keras")
     for metric in METRICS:
-        c = compare.contrast(good, bad, metric)
+        c = stats.contrast(good, bad, metric)
         assert c.probabilities[2] > 0.9 and "NumPy is better than Keras" in c.verdict
         assert ("lower is better" in c.verdict) == (c.difference < 0) == (metric in ("log_loss", "brier"))
-        assert "Keras is worse than NumPy" in compare.contrast(bad, good, metric).verdict
+        assert "Keras is worse than NumPy" in stats.contrast(bad, good, metric).verdict
 
 
 def test_identical_predictions_are_equivalent():
     a = a_run()
-    c = compare.contrast(a, replace(a, run_id="f" * 32))
+    c = stats.contrast(a, replace(a, run_id="f" * 32))
     assert c.equivalent and not c.different and c.p_value == 1 and "practically equivalent: ΔROC AUC +0.000 [0.000, 0.000]" in c.verdict
     assert "both took equally long to train" in c.verdict
 
 
 def test_the_verdict_reads_as_promised():
-    c = compare.Contrast(("NumPy", "Keras"), "roc_auc", 0.01, 10, 0.001, (-0.003, 0.005), 0.6, 0.001, (0, 1, 0), 143.2)
+    c = stats.Contrast(("NumPy", "Keras"), "roc_auc", 0.01, 10, 0.001, (-0.003, 0.005), 0.6, 0.001, (0, 1, 0), 143.2)
     assert c.verdict == "NumPy and Keras are practically equivalent: ΔROC AUC +0.001 [−0.003, 0.005] (margin 0.01, 10 folds); NumPy trained 143 times as fast."
     assert replace(c, times_faster=0.5).verdict.endswith("; Keras trained 2 times as fast.")
     assert "more folds or data are needed" in replace(c, p_equivalent=0.3).verdict and "cannot be told apart, nor called equivalent" in replace(c, p_equivalent=0.3).verdict
@@ -119,66 +119,66 @@ def test_the_verdict_reads_as_promised():
 
 
 def test_one_split_and_no_split_say_so():
-    one = compare.contrast(a_run(folds=1), a_run(1, folds=1, backend="keras"))
+    one = stats.contrast(a_run(folds=1), a_run(1, folds=1, backend="keras"))
     assert one.ci95 is None and one.p_value is None and "one split gives no interval" in one.verdict and "1 fold" in repr(one)
     a = a_run()
-    none = compare.contrast(replace(a, folds=a.folds.assign(roc_auc=np.nan)), a)
+    none = stats.contrast(replace(a, folds=a.folds.assign(roc_auc=np.nan)), a)
     assert none.folds == 0 and none.verdict.startswith("No fold has test rows of both classes") and none.as_dict()["difference"] is None
 
 
 def test_folds_without_a_value_are_left_out():
     a, b = a_run(0), a_run(1)
     gap = replace(a, folds=a.folds.assign(roc_auc=a.folds.roc_auc.where(a.folds.fold > 0)))
-    c = compare.contrast(gap, b)
+    c = stats.contrast(gap, b)
     assert c.folds == 3 and c.difference == pytest.approx((a.folds.roc_auc - b.folds.roc_auc)[1:].mean())
 
 
 def test_a_contrast_is_json():
-    told = json.loads(json.dumps(compare.contrast(a_run(0), a_run(1, backend="keras")).as_dict(), allow_nan=False))
+    told = json.loads(json.dumps(stats.contrast(a_run(0), a_run(1, backend="keras")).as_dict(), allow_nan=False))
     assert told["names"] == ["NumPy", "Keras"] and len(told["ci95"]) == 2 and len(told["probabilities"]) == 3
     assert {"difference", "p_value", "p_equivalent", "equivalent", "different", "times_faster", "verdict", "margin", "metric", "folds"} <= set(told)
 
 
 def test_what_cannot_be_contrasted_gets_a_sentence():
-    with pytest.raises(InputError, match="same folds"): compare.contrast(a_run(folds=4), a_run(folds=5))
-    with pytest.raises(InputError, match="Unknown metric 'ece'.*roc_auc"): compare.contrast(a_run(), a_run(1), "ece")
+    with pytest.raises(InputError, match="same folds"): stats.contrast(a_run(folds=4), a_run(folds=5))
+    with pytest.raises(InputError, match="Unknown metric 'ece'.*roc_auc"): stats.contrast(a_run(), a_run(1), "ece")
     for margin in (0, -1, np.nan, np.inf, "wide"):
-        with pytest.raises(InputError, match="margin"): compare.contrast(a_run(), a_run(1), margin=margin)
-    with pytest.raises(InputError, match="two runs"): compare.contrasts([a_run()])
+        with pytest.raises(InputError, match="margin"): stats.contrast(a_run(), a_run(1), margin=margin)
+    with pytest.raises(InputError, match="two runs"): stats.contrasts([a_run()])
 
 
 # several at once
 
 def test_holm_is_the_worked_example():
-    assert compare.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert compare.holm([0.5, 0.9]) == pytest.approx([1, 1]) and compare.holm([0.2]) == pytest.approx([0.2])
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.5, 0.9]) == pytest.approx([1, 1]) and stats.holm([0.2]) == pytest.approx([0.2])
 
 
 def test_holm_lies_between_no_correction_and_bonferroni():
     p = np.random.default_rng(0).random(20) ** 3
-    corrected = compare.holm(p)
+    corrected = stats.holm(p)
     assert (corrected >= p).all() and (corrected <= np.minimum(20 * p, 1) + 1e-15).all()
     assert (np.diff(corrected[np.argsort(p)]) >= 0).all() and corrected.min() == pytest.approx(min(1, 20 * p.min()))
 
 
 def test_contrasts_are_each_against_the_first():
     runs = [a_run(0, shift=0.3), a_run(1, backend="keras"), a_run(2, backend="logistic")]
-    found = compare.contrasts(runs, "brier")
+    found = stats.contrasts(runs, "brier")
     assert list(found.a) == ["NumPy"] * 2 and list(found.b) == ["Keras", "Logistic regression"]
     for i, other in enumerate(runs[1:]):
-        c = compare.contrast(runs[0], other, "brier")
+        c = stats.contrast(runs[0], other, "brier")
         assert (found.difference[i], found.lo[i], found.hi[i], found.p_value[i]) == pytest.approx((c.difference, *c.ci95, c.p_value))
-    assert list(found.p_holm) == pytest.approx(list(compare.holm(found.p_value))) and list(found.p_equivalent_holm) == pytest.approx(list(compare.holm(found.p_equivalent)))
+    assert list(found.p_holm) == pytest.approx(list(stats.holm(found.p_value))) and list(found.p_equivalent_holm) == pytest.approx(list(stats.holm(found.p_equivalent)))
 
 
 def test_the_sentences_of_several_follow_the_corrected_p():
     runs = [a_run(0, shift=0.1), *(a_run(s, backend=b) for s, b in enumerate(("keras", "logistic", "sklearn_mlp", "hist_gb", "majority"), 1))]
-    found = compare.contrasts(runs)
+    found = stats.contrasts(runs)
     for row in found.itertuples(): assert (" better than " in row.verdict or " worse than " in row.verdict) == (row.p_holm < 0.05)
 
 
 def test_contrasts_of_single_splits_have_no_p():
-    found = compare.contrasts([a_run(s, folds=1) for s in range(3)])
+    found = stats.contrasts([a_run(s, folds=1) for s in range(3)])
     assert found[["p_value", "p_holm", "lo", "better"]].isna().all(axis=None) and found.verdict.str.contains("one split gives no interval").all()
 
 
@@ -186,8 +186,8 @@ def test_contrasts_of_single_splits_have_no_p():
 
 def test_measures_are_scikit_learn_s_fold_by_fold():
     run = a_run(3, folds=5, n=200)
-    found, folds = compare.measures(run), [(o.y, o.p) for _, o in run.oof.groupby("fold")]
-    assert list(found.index) == [*METRICS, *compare.MEASURES]
+    found, folds = stats.measures(run), [(o.y, o.p) for _, o in run.oof.groupby("fold")]
+    assert list(found.index) == [*METRICS, *stats.MEASURES]
     assert found["mean"]["balanced_accuracy"] == pytest.approx(np.mean([balanced_accuracy_score(y, p > 0.5) for y, p in folds]))
     assert found["mean"]["average_precision"] == pytest.approx(np.mean([average_precision_score(y, p) for y, p in folds]))
     for m in METRICS: assert found["mean"][m] == pytest.approx(run.metrics[m]) and found.sd[m] == pytest.approx(run.metrics[f"{m}_std"])
@@ -199,41 +199,41 @@ def test_sensitivity_at_90_percent_specificity_is_found_by_trying_every_threshol
         rng = np.random.default_rng(seed)
         y, p = np.r_[np.zeros(30), np.ones(20)], rng.integers(0, 12, 50) / 12  # many ties
         allowed = [(p[y == 1] > c).mean() for c in np.r_[-1, np.unique(p)] if (p[y == 0] > c).mean() <= 0.1 + 1e-12]
-        assert compare.MEASURES["sensitivity_at_90"](y, p) == pytest.approx(max(allowed))
+        assert stats.MEASURES["sensitivity_at_90"](y, p) == pytest.approx(max(allowed))
 
 
 def test_a_fold_of_one_class_has_no_measures():
     run = a_run()
     gap = replace(run, oof=run.oof.assign(y=run.oof.y.where(run.oof.fold > 0, 1)))
-    assert np.isnan(compare.per_fold(gap, "average_precision")).tolist() == [True, False, False, False]
-    assert np.isfinite(compare.measures(gap)["mean"]).all()
+    assert np.isnan(stats.per_fold(gap, "average_precision")).tolist() == [True, False, False, False]
+    assert np.isfinite(stats.measures(gap)["mean"]).all()
 
 
 def test_confusion_at_a_threshold_counts_what_is_above_it():
     run = a_run(repeats=2)
-    for threshold in (0, 0.2, 0.5, 1): assert compare.confusion(run, threshold)[:, 1].sum() == pytest.approx((run.oof.p > threshold).sum() / 2)
-    assert (compare.confusion(run) == compare.confusion(run, 0.5)).all()
-    with pytest.raises(InputError, match="0 to 1"): compare.confusion(run, 1.5)
-    assert "threshold 0.2" in compare.confusion_figure(run, threshold=0.2).alt
+    for threshold in (0, 0.2, 0.5, 1): assert figures.confusion(run, threshold)[:, 1].sum() == pytest.approx((run.oof.p > threshold).sum() / 2)
+    assert (figures.confusion(run) == figures.confusion(run, 0.5)).all()
+    with pytest.raises(InputError, match="0 to 1"): figures.confusion(run, 1.5)
+    assert "threshold 0.2" in figures.confusion_figure(run, threshold=0.2).alt
 
 
 def test_net_benefit_is_vickers_and_elkin_s():
     run, share = a_run(5), a_run(5).oof.y.mean()
     for at in (0.1, 0.35, 0.8):
         treated = run.oof.p > at
-        assert compare.net_benefit(run, [at])[0] == pytest.approx((treated & (run.oof.y == 1)).mean() - (treated & (run.oof.y == 0)).mean() * at / (1 - at))
+        assert figures.net_benefit(run, [at])[0] == pytest.approx((treated & (run.oof.y == 1)).mean() - (treated & (run.oof.y == 0)).mean() * at / (1 - at))
     everyone = replace(run, oof=run.oof.assign(p=1.0))
-    assert compare.net_benefit(everyone, [0.0, 0.5]) == pytest.approx([share, share - (1 - share)])
-    assert compare.net_benefit(replace(run, oof=run.oof.assign(p=0.0)), [0.3]) == pytest.approx([0])
+    assert figures.net_benefit(everyone, [0.0, 0.5]) == pytest.approx([share, share - (1 - share)])
+    assert figures.net_benefit(replace(run, oof=run.oof.assign(p=0.0)), [0.3]) == pytest.approx([0])
 
 
 def test_the_roc_band_holds_the_middle_folds():
     run = a_run(0, folds=10, n=400)
-    grid, low, high = compare.roc_band(run, share=1)
+    grid, low, high = figures.roc_band(run, share=1)
     assert (np.diff(low) >= 0).all() and (np.diff(high) >= 0).all() and low[-1] == high[-1] == 1
     aucs = [roc_auc_score(o.y, o.p) for _, o in run.oof.groupby("fold")]
     assert np.trapezoid(low, grid) <= min(aucs) + 0.02 and np.trapezoid(high, grid) >= max(aucs) - 0.02
-    assert compare.roc_band(a_run(folds=1)) is None
+    assert figures.roc_band(a_run(folds=1)) is None
 
 
 # error rates
@@ -246,15 +246,15 @@ def related(rng, folds, rho, sd=0.02): return sd * (np.sqrt(rho) * rng.normal() 
 def test_error_rates_are_as_promised_where_the_assumptions_hold(folds, n_train, n_test, comparisons, slack):
     rng, truth = np.random.default_rng(folds + comparisons), 0.02
     null = [related(rng, folds, n_test / (n_test + n_train)) for _ in range(comparisons)]
-    alarms = np.mean([compare.corrected_tests(d, n_train, n_test)["p_value"] < 0.05 for d in null])
-    covered = np.mean([lo <= truth <= hi for lo, hi in (compare.ci95(d + truth, n_train, n_test) for d in null)])
+    alarms = np.mean([stats.corrected_tests(d, n_train, n_test)["p_value"] < 0.05 for d in null])
+    covered = np.mean([lo <= truth <= hi for lo, hi in (stats.ci95(d + truth, n_train, n_test) for d in null)])
     assert abs(alarms - 0.05) <= 0.02 * slack and abs(covered - 0.95) <= 0.02 * slack
 
 
 @pytest.mark.parametrize("comparisons, slack", [(400, 2.5), pytest.param(2000, 1, marks=pytest.mark.slow)])
 def test_a_difference_as_large_as_the_margin_is_seldom_called_equivalent(comparisons, slack):
     rng = np.random.default_rng(comparisons)
-    wrong = np.mean([compare.corrected_tests(0.01 + related(rng, 10, 0.1, 0.005), 90, 10)["p_equivalent"] < 0.05 for _ in range(comparisons)])
+    wrong = np.mean([stats.corrected_tests(0.01 + related(rng, 10, 0.1, 0.005), 90, 10)["p_equivalent"] < 0.05 for _ in range(comparisons)])
     assert wrong <= 0.05 + 0.02 * slack
 
 
@@ -277,6 +277,6 @@ def fold_aucs(X, sign, test):
 @pytest.mark.parametrize("tables, slack", [(150, 3), pytest.param(2000, 1, marks=pytest.mark.slow)])
 def test_error_rates_with_real_learners_on_real_folds(tables, slack):
     rng = np.random.default_rng(tables)
-    found = [compare.corrected_tests(equally_good(rng, 10), 180, 20) for _ in range(tables)]
+    found = [stats.corrected_tests(equally_good(rng, 10), 180, 20) for _ in range(tables)]
     alarms, covered = np.mean([f["p_value"] < 0.05 for f in found]), np.mean([f["ci95"][0] <= 0 <= f["ci95"][1] for f in found])
     assert abs(alarms - 0.05) <= 0.02 * slack and abs(covered - 0.95) <= 0.02 * slack

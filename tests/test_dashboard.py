@@ -436,7 +436,7 @@ def test_the_network_is_not_let_in_without_a_token(tmp_path):
 @pytest.mark.slow
 def test_the_same_widget_works_in_jupyterlab(tmp_path, chromium):
     import nbformat
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from mlp_bench.compare import dashboard\npage = dashboard()\ndisplay(page, page)")], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("from mlp_bench.workbench import dashboard\npage = dashboard()\ndisplay(page, page)")], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     (tmp_path / "lab").mkdir()
     nbformat.write(notebook, tmp_path / "lab" / "a.ipynb")
     port = free_port()

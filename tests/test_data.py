@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from kaggle_server import KaggleServer, kaggle_environment
-from mlp_bench.data import HEART_SHA256, Dataset, InputError, load, read_table
+from mlp_bench.reading import HEART_SHA256, read_table
+from mlp_bench.data import Dataset, load
+from mlp_bench.core import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 HEART = (ROOT / "mlp_bench/data/heart.csv").read_bytes()

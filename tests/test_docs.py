@@ -81,11 +81,11 @@ def test_guides_and_contributing_are_on_the_site():
 
 def test_links_of_the_guides_exist():
     links = {(path.name, target.partition("#")[0]): path.parent for path in PAGES for _, target in docs.LINK.findall(path.read_text(encoding="utf-8"))}
-    assert ("backend.md", "../nbs/04c_measuring.ipynb") in links
+    assert ("backend.md", "../nbs/05b_evaluation.ipynb") in links
     assert [place for place, folder in links.items() if not (folder / place[1]).exists()] == []
 
 
-@pytest.mark.parametrize("link, on_the_site", [("](../nbs/05_manager.ipynb", "](../manager.ipynb"), ("](nbs/03b_classifier.ipynb", "](classifier.ipynb"),
+@pytest.mark.parametrize("link, on_the_site", [("](../nbs/05_manager.ipynb", "](../manager.ipynb"), ("](nbs/03b_estimators.ipynb", "](estimators.ipynb"),
                                                ("](../nbs/00_eda.ipynb#two-baselines", "](../eda.ipynb#two-baselines"), ("](howto/map.md", "](howto/map.md"), ("](LICENSE", "](LICENSE")])
 def test_links_to_chapters_become_links_to_their_pages(link, on_the_site):
     assert docs.LINK.sub(docs.guide_link, link) == on_the_site

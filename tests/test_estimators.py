@@ -15,7 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from mlp_bench.keras_mlp import KerasMLPClassifier
-from mlp_bench.numpy_mlp import DivergenceError, NumpyMLPClassifier, TextbookMLP, tensorflow_uniform
+from mlp_bench.numpy_mlp import DivergenceError, TextbookMLP
+from mlp_bench.estimators import NumpyMLPClassifier
+from mlp_bench.keras_random import tensorflow_uniform
 
 X, y = make_classification(150, 6, n_informative=4, random_state=0)
 LABELS = np.array(["healthy", "ill"])[y]
@@ -194,7 +196,7 @@ def test_sample_weight_is_routed():
 
 
 def test_importing_the_keras_module_and_training_numpy_loads_no_tensorflow():
-    code = ("import sys, mlp_bench.keras_mlp, numpy as np\nfrom mlp_bench.numpy_mlp import NumpyMLPClassifier\n"
+    code = ("import sys, mlp_bench.keras_mlp, numpy as np\nfrom mlp_bench.estimators import NumpyMLPClassifier\n"
             "NumpyMLPClassifier(epochs=1, rng='keras').fit(np.eye(8), [0, 1] * 4)\n"
             "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,11 +21,15 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from servers import free_port, mlflow_server
 from typer.testing import CliRunner
 
-from mlp_bench import housekeeping, manager, models
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import manager, models, tracking
 from mlp_bench.cli import app
-from mlp_bench.data import InputError, load
-from mlp_bench.manager import Config, find, get_run, load_model, parse_plan, purge, run, runs
-from mlp_bench.store import _forget, _local, _our_run
+from mlp_bench.core import InputError
+from mlp_bench.data import load
+from mlp_bench.config import Config, parse_plan
+from mlp_bench.tracking import find, get_run, purge, runs
+from mlp_bench.manager import load_model, run
+from mlp_bench.tracking import close_store, local_path, mlflow_run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 COMMAND = ["run", "--backend", "numpy", "--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4"]  # the same
@@ -48,7 +52,7 @@ def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, points, n
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_a_run_that_is_marked_as_killed(number, store):
-    manager.connect()
+    tracking.connect()
     child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", "run", "--backend", "numpy", "--epochs", "1000000", "--seed", "3"], stderr=subprocess.PIPE, text=True,
                              preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # whoever runs the tests may ignore it, as nohup does
     def statuses():
@@ -77,7 +81,7 @@ def lives(process):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("args", [["run", "--backend", "numpy", "--epochs", "1000000", "--ensemble", "16"], ["sweep", "--epochs", "100000", "--hidden-layer-sizes", "32", "--seed", "0,1,2,3", "--jobs", "2"]])
 def test_workers_end_soon_after_whom_they_work_for(args, number, store):
-    manager.connect()
+    tracking.connect()
     child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stderr=subprocess.DEVNULL)
     while not (found := workers_of(child.pid)): time.sleep(0.1)
     time.sleep(8)  # they compute
@@ -107,9 +111,9 @@ def two(store):
 
 
 def places(run_id):
-    r = _our_run(run_id)
-    folder, model = _local(r.info.artifact_uri), manager._model_folder(r)
-    return {name: model / name.removeprefix("model/") if name.startswith("model/") else folder / name for name in json.loads(r.data.tags[manager.FILES])}
+    r = mlflow_run(run_id)
+    folder, model = local_path(r.info.artifact_uri), tracking.model_folder(r)
+    return {name: model / name.removeprefix("model/") if name.startswith("model/") else folder / name for name in json.loads(r.data.tags[tracking.FILES])}
 
 
 def refuses(f, run_id, name):
@@ -153,7 +157,7 @@ def test_a_damaged_run_is_trained_again_by_force_or_removed(two):
 
 def test_runs_from_before_there_were_checksums_are_read_as_ever(two):
     first, _, mine, _ = two
-    manager.connect()[0].delete_tag(first.run_id, manager.FILES)
+    tracking.connect()[0].delete_tag(first.run_id, tracking.FILES)
     mine["model/config.json"].write_text(json.dumps(json.loads(mine["model/config.json"].read_text()), indent=3))
     assert run(SMALL).run_id == get_run(first.run_id).run_id == first.run_id and len(load_model(first.run_id).predict(load("heart").X)) == 918
 
@@ -173,7 +177,7 @@ def small_disk(store, monkeypatch):
     if shutil.which("mount") is None or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode: pytest.skip("no right to mount")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{disk}/mlflow.db")
     yield disk
-    _forget(manager.tracking_uri())
+    close_store(tracking.tracking_uri())
     subprocess.run(["umount", "-l", disk], check=True)
 
 
@@ -189,7 +193,7 @@ def test_a_full_disk_is_one_sentence_and_no_result(small_disk, kilobytes):
 
 
 def test_files_that_may_not_grow_are_one_sentence_and_no_result(store):
-    manager.connect()
+    tracking.connect()
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\nfrom mlp_bench.cli import app; app({COMMAND!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and runs().empty, done.stderr
@@ -205,7 +209,7 @@ def test_a_read_only_folder_of_files_is_one_sentence_and_no_result(store):
     try: done = subprocess.run([*drop, sys.executable, "-c", f"from mlp_bench.cli import app; app({COMMAND!r})"], capture_output=True, text=True)
     finally: [f.chmod(0o755) for f in folders]
     assert done.returncode == 2 and "mlartifacts" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert list(runs().run_id) == [kept] and [r.info.status for r in housekeeping.purgeable(broken=True)] == ["FAILED"]
+    assert list(runs().run_id) == [kept] and [r.info.status for r in tracking.purgeable(broken=True)] == ["FAILED"]
 
 
 def locked(path):
@@ -215,21 +219,21 @@ def locked(path):
 
 
 def test_a_store_that_is_busy_for_some_seconds_is_waited_for(store, monkeypatch):
-    manager.connect()
+    tracking.connect()
     final_model = models.final_model
     def busy(*args):
         threading.Timer(3, locked("mlflow.db").close).start()
         return final_model(*args)
-    monkeypatch.setattr(manager, "final_model", busy)
+    monkeypatch.setattr(models, "final_model", busy)
     assert not run(SMALL).cached and run(SMALL).cached
 
 
 @pytest.mark.slow
 def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatch):
-    manager.connect()
+    tracking.connect()
     held, final_model = [], models.final_model
     with monkeypatch.context() as m:
-        m.setattr(manager, "final_model", lambda *args: held.append(locked("mlflow.db")) or final_model(*args))
+        m.setattr(models, "final_model", lambda *args: held.append(locked("mlflow.db")) or final_model(*args))
         said_in_one_sentence(CliRunner().invoke(app, COMMAND), "database is locked")
     held[0].close()
     assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1
@@ -245,7 +249,7 @@ def test_a_server_that_goes_away_in_mid_run_is_one_sentence_and_no_result(store,
         return final_model(*args)
     try:
         with monkeypatch.context() as m:
-            m.setattr(manager, "final_model", gone)
+            m.setattr(models, "final_model", gone)
             said_in_one_sentence(CliRunner().invoke(app, COMMAND), str(port))
         server = mlflow_server(store, port)
         assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1 and run(SMALL).cached
@@ -283,7 +287,7 @@ def test_a_server_that_speaks_a_byte_at_a_time_is_waited_for_ten_seconds(no_stor
 @given(st.fixed_dictionaries({n: st.sampled_from(v) for n, v in CHOICES.items()}), st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in CHOICES.items()}))
 def test_two_configurations_share_a_key_if_and_only_if_they_give_the_same_numbers(first, changes):
     a, b = Config(**first), Config(**{**first, **changes})
-    assert (a.key(HEARTS[a.positive]) == b.key(HEARTS[b.positive])) == (matters(a) == matters(b))
+    assert (key_of(a, HEARTS[a.positive]) == key_of(b, HEARTS[b.positive])) == (matters(a) == matters(b))
 
 
 words = st.text("abcdefghijklmnopqrstuvwxyzäß", min_size=3, max_size=8).map(lambda s: "v" + s)
@@ -298,7 +302,7 @@ def test_the_key_knows_the_content_of_a_table_and_nothing_of_its_file(store, fra
     frame.to_csv("lf.csv", index=False, lineterminator="\n")
     frame.to_csv("deep/crlf.csv", index=False, lineterminator="\r\n")
     frame.to_parquet("deep/as.parquet")
-    key = lambda file: (c := Config(data=file, target="y")).key(load(c.data, c.target))
+    key = lambda file: key_of(c := Config(data=file, target="y"), load(c.data, c.target))
     assert key("lf.csv") == key("deep/crlf.csv") == key("deep/as.parquet")
     row, column = data.draw(st.integers(0, len(frame) - 1)), data.draw(st.sampled_from(["whole", "real", "word"]))
     other = frame.copy()
@@ -308,7 +312,7 @@ def test_the_key_knows_the_content_of_a_table_and_nothing_of_its_file(store, fra
 
 
 def test_the_key_is_the_same_in_every_process():
-    code = "from mlp_bench.data import load; from mlp_bench.manager import Config; h = load('heart'); print(Config().key(h), Config(backend='hist_gb', plan='cv:5').key(h))"
+    code = "from mlp_bench.data import load; from mlp_bench.config import Config; h = load('heart'); print(Config().key(h), Config(backend='hist_gb', plan='cv:5').key(h))"
     told = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": s}).stdout for s in ("0", "1", "4294967295")]
     heart = load("heart")
-    assert told == [f"{Config().key(heart)} {Config(backend='hist_gb', plan='cv:5').key(heart)}\n"] * 3
+    assert told == [f"{key_of(Config(), heart)} {key_of(Config(backend='hist_gb', plan='cv:5'), heart)}\n"] * 3

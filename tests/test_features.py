@@ -15,7 +15,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from mlp_bench.cleaning import Cleaner
-from mlp_bench.data import InputError, load
+from mlp_bench.core import InputError
+from mlp_bench.data import load
 from mlp_bench.features import RECIPE_VERSIONS, RECIPES, TRUSTED, SmoothScaler, recipe
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,7 @@ import pytest
 from first_edition import make
 
 import mlp_bench
-from mlp_bench.measuring import evaluate  # the only name here that is not one of the package's own
+from mlp_bench.evaluation import evaluate, key as key_of  # the only names here that are not the package's own
 
 HERE = Path(__file__).resolve().parent
 FIRST = HERE / "first_edition"
@@ -109,7 +109,7 @@ def model_folders(store):  # run → its model's folder
 @pytest.mark.parametrize("case", GOLDEN["keys"], ids=settings_of)
 def test_a_configuration_keeps_its_key(case, at_first, monkeypatch):
     monkeypatch.chdir(FIRST)
-    assert make.config(case["config"]).key(make.loaded(case["config"])) == case["key"]
+    assert key_of(make.config(case["config"]), make.loaded(case["config"])) == case["key"]
 
 
 def test_a_key_names_the_libraries_that_compute(at_first, monkeypatch):
@@ -117,11 +117,11 @@ def test_a_key_names_the_libraries_that_compute(at_first, monkeypatch):
     heart, before = mlp_bench.load("heart"), importlib.metadata.distribution
     for backend, library in dict(numpy="numpy", keras="tensorflow", hist_gb="scikit-learn").items():
         config = mlp_bench.Config(backend=backend)
-        old = config.key(heart)
+        old = key_of(config, heart)
         with monkeypatch.context() as newer:
             newer.setattr(importlib.metadata, "distribution",
                           lambda name: SimpleNamespace(version="99") if name == library else before(name))
-            assert config.key(heart) != old
+            assert key_of(config, heart) != old
 
 
 # ---- digits

@@ -12,9 +12,10 @@ import pytest
 from joblib import Parallel, delayed
 from sklearn.datasets import make_classification
 
-from mlp_bench import classifier
-from mlp_bench.classifier import NumpyMLPClassifier, fit_fleet
-from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, Fleet, TextbookMLP, blocks_of, fast_kept, train
+from mlp_bench import estimators
+from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
+from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, TextbookMLP, fast_masks, train
+from mlp_bench.fleet import Fleet, blocks_of
 
 X, y = make_classification(150, 7, n_informative=4, flip_y=0.1, random_state=3)
 WEIGHTS = np.random.default_rng(0).random(150) + 0.5
@@ -124,16 +125,16 @@ def test_a_member_that_stopped_cannot_diverge_any_more(monkeypatch):
 
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.2, 0.5, 0.9])
 def test_units_are_dropped_at_the_rate_asked_for(rate):
-    kept = fast_kept(7, rate, [32, 16], "float32")(32, 1024)
+    kept = fast_masks(7, rate, [32, 16], "float32")(32, 1024)
     assert abs((~kept).mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / kept.size)
 
 
 def test_dropout_does_not_depend_on_how_many_steps_are_drawn_at_once():
-    one, many = fast_kept(1, 0.2, [5, 3], "float32"), fast_kept(1, 0.2, [5, 3], "float32")
+    one, many = fast_masks(1, 0.2, [5, 3], "float32"), fast_masks(1, 0.2, [5, 3], "float32")
     assert np.array_equal(np.concatenate([one(13) for _ in range(1500)]), np.concatenate([many(13, 700), many(13, 800)]))
 
 
-def estimators(**options):
+def five_estimators(**options):
     return [NumpyMLPClassifier(epochs=5, random_state=k, learning_rate=1e-3 * (k + 1), **options) for k in range(5)]
 
 
@@ -147,8 +148,8 @@ def same(many, few):
 @pytest.mark.parametrize("options", [dict(), dict(ensemble=3), dict(early_stopping=True, patience=2), dict(average_last=0.5), dict(class_weight="balanced")],
                          ids=lambda o: next(iter(o), "plain"))
 def test_fitting_together_equals_fitting_one_by_one(options):
-    together = fit_fleet(estimators(**options), tables())
-    alone = [net.fit(*table) for net, table in zip(estimators(**options), tables())]
+    together = fit_fleet(five_estimators(**options), tables())
+    alone = [net.fit(*table) for net, table in zip(five_estimators(**options), tables())]
     assert same(together, alone)
     for a, b in zip(together, alone):
         np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-6)
@@ -161,7 +162,7 @@ def test_sample_weights_reach_the_fleet():
 
 
 def test_blocks_hold_only_networks_that_can_keep_step():
-    mixed = [*estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
+    mixed = [*five_estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
     data = [*tables(), tables()[0], tables()[0]]
     tasks = [(net.get_params(), *net._prepare(*table)[:3], 0) for net, table in zip(mixed, data)]
     assert sorted(blocks_of(tasks, 32)) == [[0, 2], [1, 3], [4], [5], [6]]
@@ -170,18 +171,18 @@ def test_blocks_hold_only_networks_that_can_keep_step():
 
 def test_progress_rises_to_one():
     seen = []
-    fit_fleet(estimators(), tables(), progress=seen.append)
+    fit_fleet(five_estimators(), tables(), progress=seen.append)
     assert seen == sorted(seen) and seen[-1] == 1
 
 
 def test_two_processes_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
-    assert same(fit_fleet(estimators(ensemble=9), tables(), n_jobs=2), fit_fleet(estimators(ensemble=9), tables()))
+    monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
+    assert same(fit_fleet(five_estimators(ensemble=9), tables(), n_jobs=2), fit_fleet(five_estimators(ensemble=9), tables()))
 
 
 def test_an_error_in_one_block_ends_the_training(monkeypatch):
-    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
-    wild = [*estimators(), NumpyMLPClassifier(epochs=5, optimizer="sgd", activation="identity", learning_rate=1e25)]
+    monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
+    wild = [*five_estimators(), NumpyMLPClassifier(epochs=5, optimizer="sgd", activation="identity", learning_rate=1e25)]
     with pytest.raises(DivergenceError, match="learning_rate"): fit_fleet(wild, [*tables(), tables()[0]], n_jobs=2)
     assert not hasattr(wild[0], "coefs_")
 
@@ -192,7 +193,7 @@ def children():
 
 
 def test_a_killed_worker_is_an_error_and_not_a_hang(monkeypatch):
-    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
+    monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
     long = [NumpyMLPClassifier(epochs=3000, random_state=k) for k in range(64)]  # four blocks, some seconds each
     before = set(children())
     def kill():
@@ -202,13 +203,13 @@ def test_a_killed_worker_is_an_error_and_not_a_hang(monkeypatch):
     threading.Thread(target=kill, daemon=True).start()
     with pytest.raises(BrokenProcessPool): fit_fleet(long, [(X, y)] * 64, n_jobs=2)
     assert not any(hasattr(net, "coefs_") for net in long)
-    assert same(fit_fleet(estimators(), tables(), n_jobs=2), fit_fleet(estimators(), tables()))  # the next training works
+    assert same(fit_fleet(five_estimators(), tables(), n_jobs=2), fit_fleet(five_estimators(), tables()))  # the next training works
 
 
 def test_no_process_stays_behind_and_joblib_goes_on_working(monkeypatch):
-    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
+    monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
     before = set(children())
-    fit_fleet(estimators(), tables(), n_jobs=2)
+    fit_fleet(five_estimators(), tables(), n_jobs=2)
     assert set(children()) <= before
     assert Parallel(n_jobs=2)(delayed(abs)(i) for i in (-1, -2)) == [1, 2]
 
@@ -246,16 +247,16 @@ def test_tables_that_do_not_fit_together_are_refused():
     with pytest.raises(ValueError, match="all of one shape"): Fleet(nets()).train([rows("float64"), *[tuple(a[:50] for a in rows("float64"))] * 2], 1)
     with pytest.raises(ValueError, match="each of them once"): fit_fleet([NumpyMLPClassifier()] * 2, tables()[:2])
     with pytest.raises(ValueError, match="NumpyMLPClassifiers"): fit_fleet([object()], tables()[:1])
-    with pytest.raises(ValueError): fit_fleet(estimators(), tables()[:2])
+    with pytest.raises(ValueError): fit_fleet(five_estimators(), tables()[:2])
 
 
 def test_a_generator_of_estimators_is_fitted():
-    assert same(fit_fleet((net for net in estimators()), tables()), fit_fleet(estimators(), tables()))
+    assert same(fit_fleet((net for net in five_estimators()), tables()), fit_fleet(five_estimators(), tables()))
 
 
 @pytest.mark.slow
 def test_a_million_rows_need_at_most_half_as_much_memory_again():
-    code = ("import resource, numpy as np\nfrom mlp_bench.numpy_mlp import NumpyMLPClassifier\n"
+    code = ("import resource, numpy as np\nfrom mlp_bench.estimators import NumpyMLPClassifier\n"
             "X = np.random.default_rng(0).standard_normal((1_000_000, 50), dtype='float32'); y = (X[:, 0] > 0).astype(int)\n"
             "NumpyMLPClassifier(epochs=1).fit(X[:100], y[:100])\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

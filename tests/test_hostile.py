@@ -22,8 +22,11 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, event, given, reject, settings
 from hypothesis import strategies as st
 
-from mlp_bench.data import InputError, load, safe_csv
-from mlp_bench.manager import Config, evaluate
+from mlp_bench.core import InputError
+from mlp_bench.data import load
+from mlp_bench.reading import safe_csv
+from mlp_bench.config import Config
+from mlp_bench.evaluation import evaluate
 
 pytestmark = pytest.mark.timeout(300)  # a hang is a failure
 LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -263,7 +266,8 @@ def test_more_columns_than_a_table_has_are_refused():
 
 PEAK = """
 import resource, sys
-from mlp_bench.data import InputError, load
+from mlp_bench.core import InputError
+from mlp_bench.data import load
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try: load(sys.argv[1], "t")
 except InputError as error: print(error)

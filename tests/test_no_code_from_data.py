@@ -23,9 +23,12 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from mlp_bench import housekeeping, manager, measuring
-from mlp_bench.data import Dataset, InputError, load, read_table
-from mlp_bench.manager import Config, final_model, read_model, save_model
+from mlp_bench import manager, evaluation, tracking
+from mlp_bench.data import Dataset, load
+from mlp_bench.core import InputError
+from mlp_bench.reading import read_table
+from mlp_bench.config import Config
+from mlp_bench.models import final_model, read_model, save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -94,7 +97,7 @@ def test_cells_and_names_are_text_and_nothing_more(fired, tmp_path):
     rows = "\n".join(f'"{code}",{i % 2}' for i in range(8))
     (tmp_path / "table.csv").write_text(f'"{code}; {{0.__class__}} @{code} `{code}`",t\n{rows}\n')
     data = load(tmp_path / "table.csv", "t")
-    for recipe in "standard", "robust", "seed": measuring.evaluate(Config(recipe=recipe, plan="cv:2", epochs=1), data)
+    for recipe in "standard", "robust", "seed": evaluation.evaluate(Config(recipe=recipe, plan="cv:2", epochs=1), data)
     assert data.X.iloc[0, 0] == code
 
 
@@ -271,7 +274,7 @@ def test_other_files_beside_a_model_are_not_looked_at(folder, fired):
                                     "kaggle:a/b//etc/x.csv", "kaggle:a\\..\\b/c", "kaggle:a/b/.hidden.csv", "kaggle:a/b/x.csv\n", "kaggle:$(touch fired)/b", "kaggle:a/b;touch fired", "kaggle:а/b"])
 def test_a_handle_cannot_leave_its_folder(source, monkeypatch, tmp_path):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mlp_bench.data._call_kagglehub", lambda *_: pytest.fail("Kaggle was asked"))
+    monkeypatch.setattr("mlp_bench.reading._call_kagglehub", lambda *_: pytest.fail("Kaggle was asked"))
     with pytest.raises(InputError, match="is not a Kaggle handle"): load(source, "t")
     assert not list(tmp_path.iterdir())
 
@@ -280,13 +283,13 @@ IDS = ["../..", "../../etc", "/etc/passwd", "' OR '1'='1", "%", "%%%%%%", "____"
 
 
 def test_a_run_id_is_nothing_but_a_run_id(store):
-    manager.connect()
+    tracking.connect()
     kept = store / "kept.txt"
     kept.write_text("mine")
     for run_id in IDS:
-        for ask in manager.get_run, manager.load_model, lambda i: housekeeping.purge([i]), lambda i: housekeeping.mark(i, star=True), lambda i: housekeeping.footprint([i]):
+        for ask in tracking.get_run, manager.load_model, lambda i: tracking.purge([i]), lambda i: tracking.mark(i, star=True), lambda i: tracking.footprint([i]):
             with pytest.raises(InputError): ask(run_id)
-    assert kept.exists() and manager.runs().empty
+    assert kept.exists() and tracking.runs().empty
 
 
 # ---- the source
@@ -325,7 +328,7 @@ def test_import_module_takes_fixed_names_only():
     called = {(p.name, ast.unparse(n.args[0])) for p in (ROOT / "mlp_bench").glob("*.py") for n in ast.walk(ast.parse(p.read_text()))
               if isinstance(n, ast.Call) and dotted(n.func).endswith("import_module") and not isinstance(n.args[0], ast.Constant)}
     ours = {("__init__.py", "f'mlp_bench.{_HOMES[name]}'"), ("manager.py", "f'mlp_bench.{LATER[name]}'")}
-    reasons = {("measuring.py", "name"): "a key of BOOSTERS"} | dict.fromkeys(ours, "a module of ours")
+    reasons = {("evaluation.py", "name"): "a key of BOOSTERS"} | dict.fromkeys(ours, "a module of ours")
     assert called <= set(reasons), called - set(reasons)
 
 

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from mlp_bench.classifier import NumpyMLPClassifier
+from mlp_bench.estimators import NumpyMLPClassifier
 from mlp_bench.data import Dataset
 from mlp_bench.features import RECIPES
-from mlp_bench.manager import Config, evaluate, final_model
+from mlp_bench.config import Config
+from mlp_bench.evaluation import evaluate
+from mlp_bench.models import final_model
 from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,9 +114,11 @@ def test_inputs_that_were_never_scaled(optimizer):
 
 CODE = """
 import hashlib, numpy as np, sys
-from mlp_bench.classifier import NumpyMLPClassifier
+from mlp_bench.estimators import NumpyMLPClassifier
 from mlp_bench.data import load
-from mlp_bench.manager import Config, evaluate, final_model
+from mlp_bench.config import Config
+from mlp_bench.evaluation import evaluate
+from mlp_bench.models import final_model
 data, digest = load(), hashlib.sha256()
 for call in range(int(sys.argv[1])):
     digest = hashlib.sha256()
@@ -146,7 +150,8 @@ def test_another_seed_gives_other_bits():
 LONG = """
 import resource, sys
 from mlp_bench.data import load
-from mlp_bench.manager import Config, evaluate
+from mlp_bench.config import Config
+from mlp_bench.evaluation import evaluate
 data = load(sys.argv[1], "t")
 loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 p = evaluate(Config(plan="holdout", epochs=1), data)[1].p

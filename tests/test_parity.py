@@ -4,7 +4,8 @@ import pytest
 from sklearn.datasets import make_classification
 
 from mlp_bench.keras_mlp import KerasMLPClassifier, network
-from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, SETTINGS, NumpyMLPClassifier, TextbookMLP, train
+from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, SETTINGS, TextbookMLP, train
+from mlp_bench.estimators import NumpyMLPClassifier
 
 X, y = make_classification(550, 20, n_informative=8, flip_y=0.1, random_state=4)  # 18 steps an epoch, the last of 6 rows
 EVERYTHING = dict(l2=1e-3, weight_decay=4e-3, label_smoothing=0.1, class_weight="balanced", dropout=0.2)

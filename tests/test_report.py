@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlp_bench.data import InputError
-from mlp_bench.reports import judgements, report
+from mlp_bench.core import InputError
+from mlp_bench.reports import report_plans, report
 
 QUICK = dict(backends=("numpy", "logistic"), epochs=3)
 
@@ -50,8 +50,8 @@ def test_every_plan_gives_a_page_with_every_part(store, plan):
 
 
 def test_only_the_heart_data_bring_the_restored_table():
-    assert judgements("mine.csv", "groups") == [("mine.csv", "groups")]
-    assert ("heart-restored", "groups") in judgements("heart", "cv:10x1")
+    assert report_plans("mine.csv", "groups") == [("mine.csv", "groups")]
+    assert ("heart-restored", "groups") in report_plans("heart", "cv:10x1")
 
 
 def test_a_mistake_is_named_before_anything_is_trained(no_store):

@@ -19,19 +19,23 @@ import pytest
 from big_store import make
 from typer.testing import CliRunner
 
-from mlp_bench import housekeeping, manager
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import tracking
 from mlp_bench.cli import app
-from mlp_bench.compare import rank
-from mlp_bench.data import InputError, load
-from mlp_bench.manager import Config, find, footprint, get_run, load_model, mark, purge, run, runs
-from mlp_bench.store import _process
+from mlp_bench.comparison import rank
+from mlp_bench.core import InputError
+from mlp_bench.data import load
+from mlp_bench.config import Config
+from mlp_bench.tracking import find, footprint, get_run, mark, purge, runs
+from mlp_bench.manager import load_model, run
+from mlp_bench.tracking import process_tag
 
 SMALL = Config(plan="cv:2", epochs=2, hidden_layer_sizes=(4,))
 
 
 def through_mlflow(f, *args):
     "The answer where the file cannot be read directly"
-    with patch("mlp_bench.store._database", side_effect=sqlite3.OperationalError("database is locked")): return f(*args)
+    with patch("mlp_bench.tracking._database", side_effect=sqlite3.OperationalError("database is locked")): return f(*args)
 
 
 def fresh(code):
@@ -51,9 +55,9 @@ def same(a, b):
 def three(store):
     "Three finished runs, and others that do not count"
     made = [run(c) for c in (SMALL, replace(SMALL, seed=1), replace(SMALL, backend="logistic"))]
-    client, experiment = manager.connect()
+    client, experiment = tracking.connect()
     for exp in experiment, client.create_experiment("somebody else's"):
-        client.set_tag(client.create_run(exp).info.run_id, manager.KEY, "0" * 64)  # still running
+        client.set_tag(client.create_run(exp).info.run_id, tracking.KEY, "0" * 64)  # still running
     gone = run(replace(SMALL, seed=2)).run_id
     client.delete_run(gone)
     client.log_metric(made[0].run_id, "brier_std", float("nan"))
@@ -80,7 +84,7 @@ def test_both_ways_give_the_same_answers(three):
 
 
 def test_both_ways_make_the_same_mistakes_into_the_same_sentences(three):
-    unfinished, = (r.info.run_id for r in housekeeping.purgeable(all=True) if r.info.status == "RUNNING")
+    unfinished, = (r.info.run_id for r in tracking.purgeable(all=True) if r.info.status == "RUNNING")
     with closing(sqlite3.connect("mlflow.db")) as con:
         deleted, = con.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'deleted'").fetchone()
         foreign, = con.execute("SELECT run_uuid FROM runs WHERE experiment_id <> (SELECT experiment_id FROM experiments WHERE name = 'mlp_bench')").fetchone()
@@ -92,14 +96,14 @@ def test_both_ways_make_the_same_mistakes_into_the_same_sentences(three):
         with pytest.raises(InputError) as direct: get_run(wrong)
         with pytest.raises(InputError) as asked: through_mlflow(get_run, wrong)
         assert str(direct.value) == str(asked.value) and ("stands for 2 runs" in str(asked.value)) == (wrong == "abcd"), wrong
-    client, _ = manager.connect()
-    client.delete_tag("abcd" + unfinished[4:], manager.KEY)
+    client, _ = tracking.connect()
+    client.delete_tag("abcd" + unfinished[4:], tracking.KEY)
     for f in get_run, load_model:
         with pytest.raises(InputError, match="was not finished"): f("abcd" + unfinished[4:])
 
 
 def test_whoever_only_reads_never_imports_mlflow(three):
-    look = """from mlp_bench.housekeeping import footprint
+    look = """from mlp_bench.tracking import footprint
 table = runs()
 r = get_run(table.run_id[0][:10])
 load_model(r.run_id), find(r.key), footprint(list(table.run_id))
@@ -119,13 +123,13 @@ def test_no_store_yet_is_no_run_and_makes_no_file(no_store):
 def test_a_store_that_is_only_just_being_made_is_left_to_mlflow(state, no_store):
     if state == "empty file": (no_store / "mlflow.db").touch()
     else:
-        manager.connect()
+        tracking.connect()
         with closing(sqlite3.connect("mlflow.db")) as con:
             con.execute("DELETE FROM experiments WHERE name = 'mlp_bench'" if state == "no experiment" else "ALTER TABLE latest_metrics RENAME COLUMN is_nan TO nan")
             con.commit()
     if state != "half made": assert runs().empty and not run(SMALL).cached and len(runs()) == 1
     else:
-        with patch("mlp_bench.store.connect", side_effect=InputError("asked MLflow")), pytest.raises(InputError, match="asked MLflow"): runs()
+        with patch("mlp_bench.tracking.connect", side_effect=InputError("asked MLflow")), pytest.raises(InputError, match="asked MLflow"): runs()
 
 
 def test_a_file_that_is_no_database_is_one_sentence(no_store):
@@ -134,7 +138,7 @@ def test_a_file_that_is_no_database_is_one_sentence(no_store):
 
 
 def test_a_deleted_experiment_is_one_sentence(three):
-    client, experiment = manager.connect()
+    client, experiment = tracking.connect()
     client.delete_experiment(experiment)
     for f in runs, lambda: find("0" * 64), lambda: get_run(three[0]):
         with pytest.raises(InputError, match="mlflow experiments restore"): f()
@@ -233,7 +237,7 @@ def test_a_big_store_is_like_a_grown_one(no_store, monkeypatch):
     pd.testing.assert_frame_equal(table, through_mlflow(runs))
     for run_id, key in zip(table.run_id, table.key):
         r = get_run(run_id)
-        assert r.config.key(load("heart")) == key and find(key).run_id == run_id and 0.8 < r.metrics["roc_auc"] < 1
+        assert key_of(r.config, load("heart")) == key and find(key).run_id == run_id and 0.8 < r.metrics["roc_auc"] < 1
     copy, original = table.run_id.iloc[[-1, 0]]
     purge([copy])
     assert load_model(original).predict(load("heart").X).p.between(0, 1).all() and len(runs()) == 11
@@ -260,17 +264,17 @@ def test_a_purge_that_meets_a_locked_file_says_so_and_the_next_one_finishes(thre
 
 
 def test_a_number_that_another_process_has_now_keeps_no_run_alive(store):
-    run_id, (client, _) = run(SMALL).run_id, manager.connect()
-    client.delete_tag(run_id, manager.KEY)
-    assert purge(broken=True) == [] and housekeeping.broken_runs_of(os.getpid()) == [run_id]
-    host, pid, began = _process(os.getpid()).split(":")
+    run_id, (client, _) = run(SMALL).run_id, tracking.connect()
+    client.delete_tag(run_id, tracking.KEY)
+    assert purge(broken=True) == [] and tracking.broken_runs_of(os.getpid()) == [run_id]
+    host, pid, began = process_tag(os.getpid()).split(":")
     for other in f"{host}:{pid}{pid}:{began}", f"{host}:{pid[:-1] or 9}:{began}":
-        client.set_tag(run_id, manager.PROCESS, other)
-        assert housekeeping.broken_runs_of(os.getpid()) == []
-    client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}")  # as older versions wrote it
-    assert purge(broken=True) == [] and housekeeping.broken_runs_of(os.getpid()) == [run_id]
-    client.set_tag(run_id, manager.PROCESS, f"{host}:{pid}:{int(began or 2) - 1}")
-    assert housekeeping.broken_runs_of(os.getpid()) == through_mlflow(housekeeping.broken_runs_of, os.getpid()) == [run_id]
+        client.set_tag(run_id, tracking.PROCESS, other)
+        assert tracking.broken_runs_of(os.getpid()) == []
+    client.set_tag(run_id, tracking.PROCESS, f"{host}:{pid}")  # as older versions wrote it
+    assert purge(broken=True) == [] and tracking.broken_runs_of(os.getpid()) == [run_id]
+    client.set_tag(run_id, tracking.PROCESS, f"{host}:{pid}:{int(began or 2) - 1}")
+    assert tracking.broken_runs_of(os.getpid()) == through_mlflow(tracking.broken_runs_of, os.getpid()) == [run_id]
     if began: assert purge(broken=True) == [run_id]
 
 
@@ -283,8 +287,8 @@ def test_a_long_loss_curve_is_stored_thinned_and_read_at_its_full_length(store):
 
 def test_a_run_that_was_restored_in_mid_purge_is_deleted_only_by_name(three, store):
     run_id, other = list(runs().run_id)[:2]
-    client, _ = manager.connect()
-    housekeeping._hide(client, run_id, ["../../victim", "m-" + "0" * 32])
+    client, _ = tracking.connect()
+    tracking._hide(client, run_id, ["../../victim", "m-" + "0" * 32])
     victim = store / "victim"
     victim.mkdir()
     client.restore_run(run_id)  # somebody thinks better of it, by MLflow's own means
@@ -335,18 +339,18 @@ def test_a_purge_takes_no_path_for_the_name_of_a_model(store):
 
 
 def test_tags_that_name_no_process_stop_no_purge(store):
-    run_id, (client, _) = run(SMALL).run_id, manager.connect()
-    client.delete_tag(run_id, manager.KEY)
+    run_id, (client, _) = run(SMALL).run_id, tracking.connect()
+    client.delete_tag(run_id, tracking.KEY)
     for odd in (f"{socket.gethostname()}:{10**20}:1", f"{socket.gethostname()}:²:1", ":::", ""):
-        client.set_tag(run_id, manager.PROCESS, odd)
+        client.set_tag(run_id, tracking.PROCESS, odd)
         assert purge(broken=True) == []
 
 
 def test_a_run_without_scores_is_ranked_and_printed(store):
-    client, experiment = manager.connect()
+    client, experiment = tracking.connect()
     bare = client.create_run(experiment, tags={"mlp_bench.config": json.dumps(dict(hidden_layer_sizes=[4], epochs=3)), "mlp_bench.dataset": "of old"}).info.run_id
     client.set_terminated(bare, "FINISHED")
-    client.set_tag(bare, manager.KEY, "0" * 64)
+    client.set_tag(bare, tracking.KEY, "0" * 64)
     only, = rank(top=None).itertuples()
     assert only.run_id == bare and np.isnan(only.roc_auc) and runs().dropout[0] == Config().dropout
     assert "nan" not in (told := CliRunner().invoke(app, ["rank"])).output and told.exit_code == 0, told.output

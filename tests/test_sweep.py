@@ -17,11 +17,15 @@ import pytest
 from joblib.externals.loky import reusable_executor
 from typer.testing import CliRunner
 
-from mlp_bench import housekeeping, manager, sweeps
+from mlp_bench.evaluation import key as key_of
+from mlp_bench import manager, sweeps, tracking
 from mlp_bench.cli import app
-from mlp_bench.data import InputError, load
+from mlp_bench.core import InputError
+from mlp_bench.data import load
 from mlp_bench.jobs import Job
-from mlp_bench.manager import Config, find, measure, run, runs
+from mlp_bench.config import Config
+from mlp_bench.tracking import find, runs
+from mlp_bench.manager import measure, run
 from mlp_bench.sweeps import KILLED, batches, grid, measure_together, sweep, work
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
@@ -35,9 +39,9 @@ def small(count): return [replace(SMALL, seed=s) for s in range(count)]
 def complete(configs, n_runs=None):
     "All results are there, each once, and as if trained alone"
     table = runs()
-    assert len(housekeeping.purgeable(all=True)) == len(table) == (n_runs or len(configs)), "no run is doubled or half"
-    assert set(table.key) >= {c.key(HEART) for c in configs} and table.key.is_unique
-    for c in (configs[0], configs[-1]): assert find(c.key(HEART)).oof.equals(measure(c, HEART).oof)
+    assert len(tracking.purgeable(all=True)) == len(table) == (n_runs or len(configs)), "no run is doubled or half"
+    assert set(table.key) >= {key_of(c, HEART) for c in configs} and table.key.is_unique
+    for c in (configs[0], configs[-1]): assert find(key_of(c, HEART)).oof.equals(measure(c, HEART).oof)
 
 
 # What a worker does
@@ -64,7 +68,7 @@ def test_configurations_that_are_measured_together_have_the_bits_that_they_have_
 def test_a_worker_returns_what_can_travel_and_never_raises():
     wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
     answers = pickle.loads(pickle.dumps(work([wild, replace(wild, learning_rate=0.1, epochs=2), replace(SMALL, backend="logistic")], HEART)))
-    assert [key for key, _ in answers] == [wild.key(HEART), *(c.key(HEART) for c in (replace(wild, learning_rate=0.1, epochs=2), replace(SMALL, backend="logistic")))]
+    assert [key for key, _ in answers] == [key_of(wild, HEART), *(key_of(c, HEART) for c in (replace(wild, learning_rate=0.1, epochs=2), replace(SMALL, backend="logistic")))]
     assert "learning_rate" in answers[0][1] and all(0.5 < m.metrics["roc_auc"] < 1 for _, m in answers[1:])
 
 
@@ -75,9 +79,9 @@ def test_a_worker_uses_one_core_and_no_tracking():
         from dataclasses import replace
         from mlp_bench import numpy_mlp
         from mlp_bench.data import load
-        from mlp_bench.manager import Config
+        from mlp_bench.config import Config
         from mlp_bench.sweeps import work
-        with patch.object(numpy_mlp, "work_together", side_effect=AssertionError("more processes")), patch("mlp_bench.classifier.WORTHWHILE", 0):
+        with patch.object(fleet, "work_together", side_effect=AssertionError("more processes")), patch("mlp_bench.estimators.MIN_PARALLEL_WORK", 0):
             for batch in [Config(plan="cv:3", epochs=2, ensemble=12)], [Config(plan="cv:3", epochs=2, ensemble=6, seed=s) for s in (0, 1)]:
                 assert all(not isinstance(m, str) for _, m in work(batch, load("heart")))
         print([m for m in ("mlflow", "tensorflow") if m in sys.modules])"""
@@ -157,7 +161,7 @@ def test_a_large_table_that_joblib_hands_over_as_a_read_only_map_of_a_file_is_as
     mapped = joblib.load(tmp_path / "heart", mmap_mode="r")
     assert not mapped.y.flags.writeable
     for batch in small(2), [replace(SMALL, recipe="seed")]:
-        for (key, found), c in zip(work(batch, mapped), batch): assert key == c.key(HEART) and found.oof.equals(measure(c, HEART).oof)
+        for (key, found), c in zip(work(batch, mapped), batch): assert key == key_of(c, HEART) and found.oof.equals(measure(c, HEART).oof)
 
 
 def test_one_table_several_backends_and_what_cannot_be_trained(store):
@@ -169,7 +173,7 @@ def test_one_table_several_backends_and_what_cannot_be_trained(store):
 
 
 def test_a_result_that_arrives_twice_is_stored_once(store):
-    first, second = (manager.record(measure(SMALL, HEART), HEART, SMALL.key(HEART)) for _ in range(2))
+    first, second = (manager.log_run(measure(SMALL, HEART), HEART, key_of(SMALL, HEART)) for _ in range(2))
     assert not first.cached and second.cached and first.run_id == second.run_id == run(SMALL).run_id
     complete([SMALL])
 
@@ -182,7 +186,7 @@ def test_the_answer_of_a_worker_with_other_libraries_is_not_taken(store):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished(store):
-    manager.connect()
+    tracking.connect()
     args = ["sweep", "--plan", "cv:10", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", ",".join(map(str, range(200))), "--jobs", "2"]
     child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     while len(runs()) < 3: time.sleep(0.1)
@@ -190,7 +194,7 @@ def test_ctrl_c_keeps_what_was_finished(store):
     out, said = child.communicate(timeout=60)
     kept = len(runs())
     assert child.returncode == 130 and "Traceback" not in said and said.strip().endswith("Interrupted."), said
-    assert 3 <= kept < 200 and len(housekeeping.purgeable(all=True)) - len(housekeeping.purgeable(broken=True)) == kept
+    assert 3 <= kept < 200 and len(tracking.purgeable(all=True)) - len(tracking.purgeable(broken=True)) == kept
 
 
 # The command

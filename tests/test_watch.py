@@ -7,11 +7,13 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 
-from mlp_bench import classifier, manager, measuring
-from mlp_bench.classifier import NumpyMLPClassifier, fit_fleet
+from mlp_bench import estimators, fleet, evaluation, tracking
+from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
 from mlp_bench.data import load
 from mlp_bench.keras_mlp import KerasMLPClassifier
-from mlp_bench.manager import Config, evaluate, fit_all, run
+from mlp_bench.config import Config
+from mlp_bench.evaluation import evaluate, fit_all
+from mlp_bench.manager import run
 
 NETWORKS = ["numpy", "keras"]
 HEART = load("heart")
@@ -81,14 +83,14 @@ def test_both_backends_tell_the_same():
 
 def test_networks_are_numbered_through_chunks_and_blocks(monkeypatch):
     _, whole = seen(plan="cv:5", ensemble=2)
-    monkeypatch.setattr(measuring, "TOGETHER", 2 * len(HEART.y))  # two folds at once
-    monkeypatch.setattr(classifier, "BLOCK", 3)
+    monkeypatch.setattr(evaluation, "MAX_ROWS_AT_ONCE", 2 * len(HEART.y))  # two folds at once
+    monkeypatch.setattr(fleet, "BLOCK", 3)
     _, cut = seen(plan="cv:5", ensemble=2)
     assert whole != cut and sorted(whole) == sorted(cut)
 
 
 def test_a_fleet_that_is_watched_stays_in_this_process(monkeypatch):
-    monkeypatch.setattr(classifier, "WORTHWHILE", 0)
+    monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
     make, calls = lambda: [NumpyMLPClassifier((6,), epochs=3 + i % 2, ensemble=2, random_state=i) for i in range(4)], []
     watched = fit_fleet(make(), [(X, y)] * 4, -1, None, lambda i, epoch, *_: calls.append((i, epoch)))
     assert sorted(calls) == [(i, epoch) for i in range(8) for epoch in range(3 + i // 2 % 2)]
@@ -110,7 +112,7 @@ def test_an_exception_of_the_watcher_stops_the_training(store, backend):
         calls.append(epoch)
         if epoch == 1: raise KeyboardInterrupt("enough")
     with pytest.raises(KeyboardInterrupt, match="enough"): run(Config(**(SMALL | dict(backend=backend))), dataset=HEART, watch=watch)
-    assert max(calls) == 1 and manager.runs().empty
+    assert max(calls) == 1 and tracking.runs().empty
     assert not run(Config(**(SMALL | dict(backend=backend))), dataset=HEART).cached
 
 
@@ -133,7 +135,7 @@ def test_baselines_tell_nothing(backend):
 @both
 def test_the_watchers_time_is_not_the_fits(backend, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     def watch(*_): clock[0] += 1000
     folds, *_ = evaluate(Config(**(SMALL | dict(backend=backend, plan="cv:2"))), HEART, None, watch)
     assert clock[0] == 2 * 4 * 1000 and folds.fit_seconds.eq(0).all()

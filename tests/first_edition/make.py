@@ -154,7 +154,7 @@ def public_names():
     import mlp_bench
     for module in pkgutil.walk_packages(mlp_bench.__path__, "mlp_bench."):
         importlib.import_module(module.name)
-    return {name: _described(getattr(mlp_bench, name)) for name in mlp_bench.__all__}
+    return {name: _described(getattr(mlp_bench, name)) for name in mlp_bench.__all__ if name != "InputError"}  # an exception has no signature
 
 
 def _described(it):

@@ -311,10 +311,10 @@ def _sorted_out(configs, dataset):  # key → configuration, and those that cann
     return wanted, skipped
 
 # %% ../nbs/05e_sweeps.ipynb #cbdeb526
-def _keep(done, config, key, answer, tell=None):  # what a worker sent, in the store or among those skipped
+def _keep(done, config, named, answer, tell=None):  # what a worker sent, in the store or among those skipped
     own = key(config, done.dataset)
     if isinstance(answer, str): done.skipped.append((config, answer))
-    elif key != own: done.skipped.append((config, "Its worker has other versions of the libraries than this computer: install the same ones."))
+    elif named != own: done.skipped.append((config, "Its worker has other versions of the libraries than this computer: install the same ones."))
     else: done.trained.append(log_run(answer, done.dataset, own, tell).key)
 
 # %% ../nbs/05e_sweeps.ipynb #c2fddff9

@@ -77,7 +77,7 @@ def test_a_worker_uses_one_core_and_no_tracking():
         import sys, numpy as np
         from unittest.mock import patch
         from dataclasses import replace
-        from mlp_bench import numpy_mlp
+        from mlp_bench import fleet
         from mlp_bench.data import load
         from mlp_bench.config import Config
         from mlp_bench.sweeps import work
@@ -295,7 +295,7 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(no_store, monkeypatch):
     assert done.returncode == 2 and "No Dask scheduler answers" in done.stderr and done.stderr.strip().count("\n") == 0
     for address in "nonsense://", "here", "tcp://127.0.0.1", "tcp://127.0.0.1:99999":
         with pytest.raises(InputError, match="--scheduler"): sweep([SMALL], "dask", scheduler=address)
-    monkeypatch.setattr("mlp_bench.data.find_spec", lambda name: name != "distributed" or None)
+    monkeypatch.setattr("mlp_bench.core.find_spec", lambda name: name != "distributed" or None)
     with pytest.raises(InputError, match=r"mlp_bench\[cluster\]"): sweep([SMALL], "dask", scheduler="tcp://127.0.0.1:8786")
 
 

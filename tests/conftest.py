@@ -22,11 +22,14 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    "The dashboard's tests go to one process, and first, since they take longest; any other test to whoever is free. (pytest 9.2 ignores xdist's groups.)"
-    from xdist.scheduler import LoadScopeScheduling
+    "One process has the dashboard, which shares a server, one loads TensorFlow for all that need it; others are free"
+    from xdist.scheduler import LoadScopeScheduling  # pytest 9.2 ignores xdist's groups
 
     class Together(LoadScopeScheduling):
-        def _split_scope(self, nodeid): return "dashboard" if "test_dashboard.py" in nodeid else nodeid
+        def _split_scope(self, nodeid):
+            if "test_dashboard.py" in nodeid: return "dashboard"
+            if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]: return "keras"
+            return nodeid
 
     return Together(config, log)
 

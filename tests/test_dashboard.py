@@ -162,6 +162,7 @@ def test_stop_ends_the_training_and_keeps_nothing(visit, site):
     train(page, "already trained", Epochs="600", Plan="cv:5x1")  # the page is ready for the next
 
 
+@pytest.mark.slow
 def test_stopping_the_second_of_two_keeps_the_first(visit):
     page = visit()
     write(page, Model="both", Epochs="6", Plan="cv:2x1", Seed="5")
@@ -220,6 +221,7 @@ def test_runs_are_compared_starred_annotated_and_downloaded(visit):
     assert other.evaluate("window.hurt") is None and other.locator("img[src=x]").count() == 0
 
 
+@pytest.mark.slow
 def test_a_note_in_the_making_survives_news_and_the_click_that_ends_it_counts(visit):
     page, other = visit(), visit()
     expect(rows(page)).to_have_count(3)
@@ -254,6 +256,7 @@ def test_runs_are_sorted_by_any_metric_from_the_keyboard(visit):
     assert [float(t) for t in page.locator("td[data-label='Log loss'] b").all_inner_texts()] == losses[::-1]
 
 
+@pytest.mark.slow
 def test_the_tabs_work_from_the_keyboard(visit):
     page = visit()
     page.get_by_role("tab", name="Train").focus()
@@ -298,6 +301,7 @@ def test_an_uploaded_table_with_a_hostile_header_is_trained_and_tried(visit, sit
     assert page.evaluate("window.hurt") is None and page.locator("img[src=x]").count() == 0
 
 
+@pytest.mark.slow
 def test_a_file_too_large_is_refused_before_it_is_sent(visit, tmp_path):
     with open(tmp_path / "huge.csv", "wb") as f: f.truncate(200_000_000)
     page = visit()
@@ -313,6 +317,7 @@ def test_wrong_input_is_a_sentence_and_loses_nothing(visit):
     assert page.get_by_label("Hidden layers").input_value() == "8" and page.evaluate("window.hurt") is None
 
 
+@pytest.mark.slow
 def test_two_visitors_train_at_once(visit):
     one, two = visit(), visit()
     for page, seed in ((one, "11"), (two, "12")):
@@ -355,6 +360,7 @@ def test_clean_up_shows_what_goes_and_deletes_only_that(visit):
     expect(page.locator(f"[data-id='{doomed}']")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_training_outlives_the_page_that_asked_for_it(visit):
     page = visit()
     write(page, Epochs="900", Plan="cv:10x1", Seed="77")
@@ -365,6 +371,7 @@ def test_a_training_outlives_the_page_that_asked_for_it(visit):
     expect(other.locator(".runs")).to_contain_text("77", timeout=120_000)
 
 
+@pytest.mark.slow
 def test_a_dead_kernel_is_said_and_the_next_page_works(visit, site):
     page = visit()
     kernel = re.search("kernels/([^/]+)/channels", page.sockets[-1])[1]  # of this page, and not the one that waits for the next visitor

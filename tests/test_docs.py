@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from configparser import ConfigParser
 from itertools import groupby
 from pathlib import Path
@@ -115,8 +116,8 @@ def test_a_command_of_the_site_has_its_options_in_place_of_a_signature():
 def test_a_name_that_two_modules_have_leads_to_the_source_of_its_chapter():
     by_nbdev = "[source](https://x/mlp_bench/cli.py#L1)\n\n### rank\n"
     page = docs.sourced(by_nbdev, "compare")
-    line = int(re.search(r"/mlp_bench/compare\.py#L(\d+)\)", page)[1])
-    assert (ROOT / "mlp_bench" / "compare.py").read_text(encoding="utf-8").splitlines()[line - 1].startswith("def rank(")
+    line = int(re.search(r"/mlp_bench/comparison\.py#L(\d+)\)", page)[1])
+    assert (ROOT / "mlp_bench" / "comparison.py").read_text(encoding="utf-8").splitlines()[line - 1].startswith("def rank(")
     assert docs.said(page) == page and "`--metric <str>`" in docs.said(by_nbdev)
 
 
@@ -157,32 +158,19 @@ def test_promises_name_tests_that_exist():
 
 
 def map_rows():
-    "The map's table as {module: (notebook, modules that it may import)}, None for a chapter without a module"
-    rows = re.findall(r"^\| \[.+?\]\(\.\./nbs/(.+?)\) \| (.+?) \| .+ \| (.+?) \|$", (ROOT / "howto" / "map.md").read_text(encoding="utf-8"), re.M)
-    above, found = set(), []
-    for notebook, module, may in rows:
-        found.append((notebook, module.strip("`"), above.copy() if may.startswith("all") else set(re.findall(r"`(\w+)`", may))))
-        if module != "–": above.add(module.strip("`"))
-    return found
+    "The map's table as (module, notebook), in its order"
+    text = (ROOT / "howto" / "map.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `?([\w–]+)`? \| \[.+?\]\(\.\./nbs/(.+?)\) \| .+ \|$", text, re.M)
 
 
-def eager_imports(module):
-    "The modules of the package that a module loads when it is imported"
-    tree = ast.parse((ROOT / "mlp_bench" / f"{module}.py").read_text(encoding="utf-8"))
-    return {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.level == 1}
+def test_map_names_every_notebook_with_its_module():
+    made = {path.name: re.search(r"#\| default_exp (\w+)", path.read_text(encoding="utf-8")) for path in (ROOT / "nbs").glob("*.ipynb")}
+    assert {notebook: module for module, notebook in map_rows()} == {name: found[1] if found else "–" for name, found in made.items()}
 
 
-def test_map_names_every_chapter_and_every_module():
-    notebooks, modules, _ = zip(*map_rows())
-    assert set(notebooks) == {p.name for p in (ROOT / "nbs").glob("*.ipynb")}
-    assert set(modules) - {"–"} == {p.stem for p in (ROOT / "mlp_bench").glob("*.py") if not p.stem.startswith("_")}
-
-
-def test_map_says_what_each_module_may_import():
-    made = {notebook: re.search(r"#\| default_exp (\w+)", (ROOT / "nbs" / notebook).read_text(encoding="utf-8")) for notebook, _, _ in map_rows()}
-    assert {notebook: found[1] if found else "–" for notebook, found in made.items()} == {notebook: module for notebook, module, _ in map_rows()}
-    beyond = {module: eager_imports(module) - may for _, module, may in map_rows() if module != "–"}
-    assert not any(beyond.values()), f"say so in howto/map.md, or import less: {beyond}"
+def test_map_is_the_stair_that_the_contract_holds():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+    assert [module for module, _ in map_rows() if module != "–"] == contract["layers"][::-1]
 
 
 def test_citation_has_the_version_and_the_licence_of_the_package():

@@ -1,5 +1,4 @@
 """README, guides and site configuration say the same as the notebooks, the code and each other. The site is built by .ci/run."""
-import ast
 import importlib.util
 import os
 import re

@@ -1,4 +1,8 @@
-"""Copy the notebook that is the dashboard into the package, without outputs: `python .ci/app.py` (`--check` only compares)."""
+"""Copy the notebook that is the dashboard into the package, without outputs: `python .ci/app.py`.
+
+With `--check` it only compares.
+"""
+
 import sys
 from pathlib import Path
 
@@ -12,10 +16,13 @@ def stripped():
     nb = nbformat.read(SOURCE, 4)
     nb.metadata = nbformat.from_dict({"kernelspec": nb.metadata.kernelspec})
     for cell in nb.cells:
-        if cell.cell_type == "code": cell.outputs, cell.execution_count = [], None
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     return nbformat.writes(nb) + "\n"
 
 
 if __name__ == "__main__":
-    if "--check" not in sys.argv: COPY.write_text(stripped(), encoding="utf-8")
-    elif COPY.read_text(encoding="utf-8") != stripped(): sys.exit("mlp_bench/app/06_compare.ipynb differs from nbs/06_compare.ipynb: run `python .ci/app.py`.")
+    if "--check" not in sys.argv:
+        COPY.write_text(stripped(), encoding="utf-8")
+    elif COPY.read_text(encoding="utf-8") != stripped():
+        sys.exit("mlp_bench/app/06_compare.ipynb differs from nbs/06_compare.ipynb: run `python .ci/app.py`.")

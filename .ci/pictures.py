@@ -1,4 +1,5 @@
-"""The front page's chart of speed, nbs/images/speed.svg, from the table that chapter 8 keeps: `python .ci/pictures.py [--out FILE]`."""
+"""The front page's chart of speed, nbs/images/speed.svg, from the table that chapter 8 keeps: `python .ci/pictures.py`."""
+
 import argparse
 import json
 import re
@@ -9,7 +10,15 @@ import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {"mlp_bench, fleet of 64", "mlp_bench, one network"}
-CHOSEN = [*OURS, "JAX, compiled scan", "scikit-learn (no dropout)", "Keras fit, JAX backend", "PyTorch, eager", "Keras fit, fed by tf.data", "Keras fit, defaults"]
+CHOSEN = [
+    *OURS,
+    "JAX, compiled scan",
+    "scikit-learn (no dropout)",
+    "Keras fit, JAX backend",
+    "PyTorch, eager",
+    "Keras fit, fed by tf.data",
+    "Keras fit, defaults",
+]
 
 
 def printed(nb, begins):
@@ -33,9 +42,21 @@ def draw(found, machine):
         (us, ratio), colour = found[name], "#0072b2" if name in OURS else "#777777"
         ax.plot([1, us], [y, y], color=colour, lw=1.5)
         ax.plot(us, y, "o", color=colour, ms=8)
-        ax.annotate(f"{us:,.{us < 100:d}f} µs   {ratio:.{2 if ratio < 1 else int(ratio < 10)}f}×", (us, y), (9, 0), textcoords="offset points", va="center", fontsize=9)
+        ax.annotate(
+            f"{us:,.{us < 100:d}f} µs   {ratio:.{2 if ratio < 1 else int(ratio < 10)}f}×",
+            (us, y),
+            (9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
     ax.set_yticks(range(len(names)), names)
-    ax.set(xscale="log", ylim=(-0.6, len(names) - 0.4), xlim=(4, 4 * max(us for us, _ in found.values())), xlabel=f"one training step, µs (logarithmic) · {machine}")
+    ax.set(
+        xscale="log",
+        ylim=(-0.6, len(names) - 0.4),
+        xlim=(4, 4 * max(us for us, _ in found.values())),
+        xlabel=f"one training step, µs (logarithmic) · {machine}",
+    )
     ax.set_title("One training step of the same small network", loc="left", fontsize=12)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -43,8 +64,10 @@ def draw(found, machine):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "nbs/images/speed.svg", help="where to write it")
     nb = json.loads((ROOT / "nbs/08_bench.ipynb").read_text(encoding="utf-8"))
     machine = printed(nb, 'bench(tasks=["heart"]').split(";")[0]
-    draw(steps(printed(nb, 'shown(results, "heart", 1)')), machine + ", one core").savefig(parser.parse_args().out, metadata={"Date": None}, facecolor="white")
+    draw(steps(printed(nb, 'shown(results, "heart", 1)')), machine + ", one core").savefig(
+        parser.parse_args().out, metadata={"Date": None}, facecolor="white"
+    )

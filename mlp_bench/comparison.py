@@ -86,7 +86,7 @@ def _in_notebook():
     return hasattr(shell, "kernel")
 
 def _measured(configs, report):
-    done = run_all(configs, report)
+    done = run_all(configs, progress=report)
     return Comparison(done, table(done), " ".join(contrasts(done).verdict) if len(done) > 1 else "")
 
 def _print(told): print(pretty(told.table).T.to_string(), told.verdict, CAUTION, sep="\n")

@@ -41,7 +41,7 @@ def _measured(config, backends, progress):  # yields (dataset, runs) of each jud
     for i, (data, plan) in enumerate(todo):
         dataset, configs = load(data, config.target, config.positive), [replace(config, data=data, plan=plan, backend=b) for b in backends]
         tell = lambda share, text: progress and progress((i + share) / len(todo), f"{data}, {plan}: {text}")
-        yield dataset, run_all(configs, tell, dataset)
+        yield dataset, run_all(configs, progress=tell, dataset=dataset)
 
 # %% ../nbs/06d_reports.ipynb #8f7723cb
 def _frame(frame, **options): return f'<div class="scroll">{frame.rename_axis(None).to_html(border=0, justify="left", **options)}</div>'

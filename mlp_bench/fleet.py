@@ -139,11 +139,11 @@ class Chunk:
         self.X, (self.y, self.w, self.z) = np.empty((K, self.size, d + 1), dtype), np.empty((3, K, 1, self.size), dtype)
         self.gathered, self.ones = np.empty((self.size, d), dtype), np.broadcast_to(ones, (K, 1, 1))
         self.X[..., -1:] = self.ones
-        self.rows = [(np.ascontiguousarray(X, dtype), smooth(y.ravel(), net.smoothing).astype(dtype), w.ravel().astype(dtype)) for net, (X, y, w) in zip(nets, rows)]
+        self.rows = [(np.ascontiguousarray(X, dtype), smooth(y.ravel(), net.label_smoothing).astype(dtype), w.ravel().astype(dtype)) for net, (X, y, w) in zip(nets, rows)]
         if n <= self.size:  # small tables are kept with their ones; members that share one go on sharing
             tables = {(id(X), one.item()): with_ones(X, one) for one, (X, _, _) in zip(self.ones, self.rows)}
             self.rows = [(tables[id(X), one.item()], y, w) for one, (X, y, w) in zip(self.ones, self.rows)]
-        self.kept = np.ones((self.slots, K, sum(nets[0].sizes[1:-1]), B), bool) if any(net.kept for net in nets) else None
+        self.kept = np.ones((self.slots, K, sum(nets[0].sizes[1:-1]), B), bool) if any(net.draw_masks for net in nets) else None
 
     def shuffle(self):
         for order, net in zip(self.order, self.nets): order[:] = net.shuffles.permutation(self.n)
@@ -151,8 +151,8 @@ class Chunk:
 # %% ../nbs/03a_fleet.ipynb #73c7185b
 def _record_dropout(self, tape, k, full, rest):
     "Dropout of member `k`: for all full batches in one draw, then for a smaller last one"
-    if full: tape.do(self.nets[k].kept, self.B, full, self.kept[:full, k])
-    if rest: tape.do(self.nets[k].kept, rest, 1, self.kept[full:full + 1, k, :, :rest])
+    if full: tape.do(self.nets[k].draw_masks, self.B, full, self.kept[:full, k])
+    if rest: tape.do(self.nets[k].draw_masks, rest, 1, self.kept[full:full + 1, k, :, :rest])
 
 Chunk.record_dropout = _record_dropout
 
@@ -166,7 +166,7 @@ def _fill(self, start, size):  # rows of the epoch
         if X.shape[1] == self.X.shape[2]: tape.do(X.take, picked, 0, self.X[k, :size], "clip")
         else: tape.do(X.take, picked, 0, gathered, "clip"); tape.do(np.multiply, gathered, self.ones[k], self.X[k, :size, :-1])
         tape.do(y.take, picked, None, self.y[k, 0, :size], "clip"); tape.do(w.take, picked, None, self.w[k, 0, :size], "clip")
-        if self.nets[k].kept: self.record_dropout(tape, k, *divmod(size, self.B))
+        if self.nets[k].draw_masks: self.record_dropout(tape, k, *divmod(size, self.B))
     tape.do(np.divide, self.w[..., :size], np.repeat(self.widths[steps], self.B)[:size], self.w[..., :size])
     self.tapes[start] = tape
     return tape
@@ -183,7 +183,7 @@ class Fleet:
         self.flat = squeeze_members(self.theta)
         self.g, self.scratch = np.zeros_like(self.flat), np.empty_like(self.flat)
         self.V, self.dV = layers(self.flat, self.sizes), layers(self.g, self.sizes)
-        self.lr, self.decay, self.l2, rate = (stacked(nets, name) for name in ("learning_rate", "decay", "l2", "dropout"))
+        self.lr, self.decay, self.l2, rate = (stacked(nets, name) for name in ("learning_rate", "weight_decay", "l2", "dropout"))
         self.scale = 1 / (1 - (rate[..., None] if rate.ndim else rate))
         self.ones = [np.ones_like(self.scale)]  # what stands for 1 beside each layer's inputs, the last layer's first
         for _ in self.sizes[1:-1]: self.ones.insert(0, self.ones[0] * self.scale if self.name == "relu" else self.ones[0])
@@ -276,7 +276,7 @@ def _raise_if_diverged(self, losses, members):
         bad = np.flatnonzero(~np.isfinite(losses[k]))
         if len(bad):
             net, step = self.nets[k], self.steps - losses.shape[1] + bad[0] + 1
-            raise diverged(losses[k, bad[0]], step, net.learning_rate, net.decay, net.l2)
+            raise diverged(losses[k, bad[0]], step, net.learning_rate, net.weight_decay, net.l2)
 
 Fleet.complain = _raise_if_diverged
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'MOST_CELLS', 'MOST_COLUMNS', 'MOST_TEXT', 'MISSING', 'HEART_SHA256', 'HEART_KAGGLE', 'HEART_TARGET',
-           'decode', 'parse_column', 'parse_csv', 'read_file', 'read_table', 'is_numeric', 'safe_csv', 'kaggle_file']
+           'decode', 'is_numeric', 'parse_column', 'parse_csv', 'read_file', 'read_table', 'kaggle_file', 'safe_csv']
 
 # %% ../nbs/00b_reading.ipynb #6b0d549b
 import codecs
@@ -15,22 +15,25 @@ import os
 import re
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .core import InputError, call_with_timeout, shorten
+from .core import InputError, call_with_timeout, require, shorten
 
 # %% ../nbs/00b_reading.ipynb #bc4cf4c2
-_MAGIC = {b"\x1f\x8b": "a compressed file (gzip)", b"PK\3\4": "a compressed file (zip, or an Excel workbook)", b"\x28\xb5\x2f\xfd": "a compressed file (zstd)", b"\xfd7zXZ": "a compressed file (xz)",
-          b"PAR1\x15": "a Parquet file, whose name should end in .parquet"}
+_MAGIC = {
+    b"\x1f\x8b": "a compressed file (gzip)", b"PK\3\4": "a compressed file (zip, or an Excel workbook)",
+    b"\x28\xb5\x2f\xfd": "a compressed file (zstd)", b"\xfd7zXZ": "a compressed file (xz)",
+    b"PAR1\x15": "a Parquet file, whose name should end in .parquet"}
 _BLOCK = 2**20  # how many bytes are decoded, or cells split, at a time
 
 def _odd_byte(
     raw,  # the bytes of the file
-):  # returns where it is (int), or None
-    "The first byte that is not UTF-8."
+) -> int:  # where it is, or None
+    "The first byte that is not UTF-8"
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(raw), _BLOCK):
         end = min(start + _BLOCK, len(raw))
@@ -43,17 +46,20 @@ _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html)", re.I)
 def decode(
     raw,  # the bytes of the file
     name,  # what to call it in messages
-):  # returns a text stream, with the ends of lines as they are
-    "UTF-8 text (a byte-order mark is fine), or an InputError."
+) -> io.TextIOWrapper:  # a text stream, with the ends of lines as they are
+    "UTF-8 text (a byte-order mark is fine), or an InputError"
     if not raw or raw.isspace():
         raise InputError(f"{name} is empty: a header line and at least one row are needed.")
     for start, kind in _MAGIC.items():
         if raw.startswith(start): raise InputError(f"{name} is {kind}, and not a CSV: give the plain file.")
     if b"\0" in raw:
-        raise InputError(f"{name} holds NUL bytes, so it is a binary file or UTF-16: save it as CSV in UTF-8.")
-    if (odd := _odd_byte(raw)) is not None:
+        raise InputError(f"{name} holds NUL bytes, so it is a binary file or UTF-16: "
+                         "save it as CSV in UTF-8.")
+    odd = _odd_byte(raw)
+    if odd is not None:
         line = raw.count(b"\n", 0, odd) + 1
-        raise InputError(f"{name}, line {line}: byte 0x{raw[odd]:02x} is not UTF-8, so save the file as CSV in UTF-8.")
+        problem = f"byte 0x{raw[odd]:02x} is not UTF-8"
+        raise InputError(f"{name}, line {line}: {problem}, so save the file as CSV in UTF-8.")
     if _PAGE.match(raw): raise InputError(f"{name} is a web page, not a table: fetch the data file itself.")
     return io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline="")
 
@@ -64,19 +70,21 @@ def _lines(
     text,  # text stream that leaves the ends of lines as they are
     name,  # what to call it in messages
     taken,  # list of one int: the characters of the present row so far
-):  # yields str
-    "Lines with their ends, as long as the row they belong to is not absurdly long."
+):
+    "Yield lines with their ends, as long as the row they belong to is not absurdly long"
     while line := text.readline(_LONGEST + 1):
         taken[0] += len(line)
-        if taken[0] > _LONGEST: raise InputError(f"{name} has a row of more than {_LONGEST:,} characters, so it is hardly a table.")
+        if taken[0] > _LONGEST:
+            raise InputError(f"{name} has a row of more than {_LONGEST:,} characters, "
+                             "so it is hardly a table.")
         yield line
 
 # %% ../nbs/00b_reading.ipynb #a26368fe
 def _rows(
     text,  # a CSV, as a text stream
     name,  # what to call it in messages
-):  # yields line number and cells (list of str) of each row, the header first
-    "Split a CSV into cells; every line must have as many fields as the header."
+):
+    "Yield line number and cells (list of str) of each row, the header first; all rows must be equally long"
     taken, width = [0], None
     reader = csv.reader(_lines(text, name, taken), strict=True)
     try:
@@ -85,16 +93,17 @@ def _rows(
             if not row: continue
             width = width or len(row)
             if len(row) != width:
-                raise InputError(f"{name}, line {reader.line_num}: {len(row)} field{'s'[:len(row) != 1]} where the header has {width}.")
+                fields = f"{len(row)} field{'s'[:len(row) != 1]}"
+                raise InputError(f"{name}, line {reader.line_num}: {fields} where the header has {width}.")
             yield reader.line_num, row
     except csv.Error as error:
         raise InputError(f"{name}, line {reader.line_num}: not readable as CSV ({error}).") from None
 
 # %% ../nbs/00b_reading.ipynb #eb0f04db
-MOST_BYTES = 10**9  # of a file, or of what a Parquet file unfolds to: twice that is held while its cells are split
+MOST_BYTES = 10**9  # of a file, or of what a Parquet file unfolds to; twice that is held while it is split
 MOST_CELLS = 10**8  # rows × columns: as numbers of eight bytes, 0.8 GB
 MOST_COLUMNS = 10**5  # a column costs some kilobytes, however few its rows
-MOST_TEXT = 15 * 10**8  # bytes that the cells of text columns take in memory: some fifty, and one to four a character
+MOST_TEXT = 15 * 10**8  # bytes that the cells of text columns take in memory: some 50, and 1 to 4 a character
 
 def _fits(
     name,  # what to call the table in messages
@@ -103,20 +112,24 @@ def _fits(
     columns=0,
     text=0,  # bytes in memory
 ):
-    "Refuse a table that is too large to be held."
-    if size > MOST_BYTES: raise InputError(f"{name} holds {size / 1e9:.2f} GB, and no more than {MOST_BYTES / 1e9:g} GB is read: take a sample of its rows.")
-    if cells > MOST_CELLS: raise InputError(f"{name} holds {cells:,} cells, and {MOST_CELLS:,} are the most: take a sample of its rows.")
-    if columns > MOST_COLUMNS: raise InputError(f"{name} holds {columns:,} columns, and {MOST_COLUMNS:,} are the most: take a part of them.")
-    if text > MOST_TEXT: raise InputError(f"{name} holds text that would take more than {MOST_TEXT / 1e9:g} GB of memory: take a sample of its rows.")
+    "Refuse a table that is too large to be held"
+    def refuse(excess, remedy="take a sample of its rows"):
+        raise InputError(f"{name} holds {excess}: {remedy}.")
+    if size > MOST_BYTES: refuse(f"{size / 1e9:.2f} GB, and no more than {MOST_BYTES / 1e9:g} GB is read")
+    if cells > MOST_CELLS: refuse(f"{cells:,} cells, and {MOST_CELLS:,} are the most")
+    if columns > MOST_COLUMNS:
+        refuse(f"{columns:,} columns, and {MOST_COLUMNS:,} are the most", "take a part of them")
+    if text > MOST_TEXT: refuse(f"text that would take more than {MOST_TEXT / 1e9:g} GB of memory")
 
 # %% ../nbs/00b_reading.ipynb #74ea6d69
 def _blocks(
     rows,  # from `_rows`, without the header
-):  # yields line numbers (list of int) and rows (list of lists of str)
-    "Rows in portions of a million cells or a few million characters."
+):
+    "Yield line numbers and rows in portions of a million cells or a few million characters"
     lines, block, size = [], [], 0
     for line, row in rows:
-        lines.append(line), block.append(row)
+        lines.append(line)
+        block.append(row)
         size += sum(map(len, row))
         if len(block) * len(row) >= _BLOCK or size >= 16 * _BLOCK:
             yield lines, block
@@ -128,21 +141,23 @@ def _check_header(
     header,  # list of column names
     name,  # what to call the table in messages
 ):
-    "Every column needs a name, and no two the same."
+    "Every column needs a name, and no two the same"
     blank = [i for i, column in enumerate(header, 1) if not column.strip()]
     if blank:
-        raise InputError(f"{name}: column {blank[0]} has no name, so name it or remove it (pandas writes such a column unless told index=False).")
+        hint = "pandas writes such a column unless told index=False"
+        raise InputError(f"{name}: column {blank[0]} has no name, so name it or remove it ({hint}).")
     twice = sorted(column for column, n in Counter(header).items() if n > 1)
     if twice:
-        raise InputError(f"{name}: the column name {shorten(twice)} occurs more than once, so rename one of them.")
+        raise InputError(f"{name}: the column name {shorten(twice)} occurs more than once, "
+                         "so rename one of them.")
 
 # %% ../nbs/00b_reading.ipynb #0a4e8176
 def _cells(
     text,  # a CSV, as a text stream; closed at the end, so that its bytes are free
     name,  # what to call it in messages
     look=None,  # called with the header once the first block of rows is there; may raise
-):  # returns the header (list of str), the blocks of each column (lists of bytes: cells, joined by NUL), and the line numbers (int array)
-    "All cells of a CSV, column by column."
+) -> tuple:  # header, blocks of each column (lists of bytes: cells, joined by NUL), line numbers
+    "All cells of a CSV, column by column"
     rows, lines, count = _rows(text, name), [], 0
     header = next(rows, (0, []))[1]
     _fits(name, columns=len(header))
@@ -152,21 +167,32 @@ def _cells(
             _check_header(header, name)
             if look: look(header)
         lines.append(np.array(numbers, "int32"))
-        _fits(name, cells=(count := count + len(block)) * len(header))
+        count += len(block)
+        _fits(name, cells=count * len(header))
         for column, cells in zip(columns, zip(*block)): column.append("\0".join(cells).encode())
     text.close()
     if not lines: raise InputError(f"{name} has a header but no rows.")
     return header, columns, np.concatenate(lines)
 
+# %% ../nbs/00b_reading.ipynb #28043007
+def is_numeric(
+    column,  # Series
+) -> bool:  # False for booleans, text, dates and categories
+    "Whether a column is numeric"
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
 # %% ../nbs/00b_reading.ipynb #b0a36796
-MISSING = frozenset("|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|"))  # pandas' own list
-_BOOLEANS = {"True": "True", "TRUE": "True", "true": "True", "False": "False", "FALSE": "False", "false": "False"}
+MISSING = frozenset([
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null"])  # pandas' own list
+_BOOLEANS = {
+    "True": "True", "TRUE": "True", "true": "True", "False": "False", "FALSE": "False", "false": "False"}
 
 # %% ../nbs/00b_reading.ipynb #5aa1e4f9
 def _numbers(
     cells,  # list of str, None where missing
-):  # returns float or int array, or None if the cells are not all numbers
-    "The cells as numbers: integers stay integers when none is missing."
+) -> np.ndarray:  # float or int, or None if the cells are not all numbers
+    "The cells as numbers: integers stay integers when none is missing"
     written = "".join(cell for cell in cells if cell is not None)
     if not written.isascii() or "_" in written: return None  # float() would take 1_000 and Arabic digits
     try: values = np.array([np.nan if cell is None else float(cell) for cell in cells])
@@ -178,13 +204,13 @@ def _numbers(
 def parse_column(
     cells,  # list of str, as they stand in the file
     text=False,  # leave the cells as text, even if all are numbers
-):  # returns an int, float or object array
-    "One column: numbers if every cell that is not missing is one, else text with NaN for missing."
+) -> np.ndarray:  # int, float or object
+    "One column: numbers if every cell that is not missing is one, else text with NaN for missing"
     cells = [None if cell.strip() in MISSING else cell for cell in cells]
     numbers = None if text else _numbers(cells)
     if numbers is not None: return numbers
-    same = dict(_BOOLEANS)
-    return np.array([np.nan if cell is None else same.setdefault(cell, cell) for cell in cells], dtype=object)  # equal cells are one text
+    same = dict(_BOOLEANS)  # equal cells become one object
+    return np.array([np.nan if cell is None else same.setdefault(cell, cell) for cell in cells], dtype=object)
 
 # %% ../nbs/00b_reading.ipynb #6f6c56db
 def _joined(
@@ -192,11 +218,12 @@ def _joined(
     name,  # what to call the table in messages
     text=False,  # leave the cells as text, even if all are numbers
     held=0,  # bytes that the texts of other columns take
-):  # returns an int, float or object array, and how many bytes its texts take
-    "A column from its blocks."
+) -> tuple:  # an int, float or object array, and how many bytes its texts take
+    "A column from its blocks"
     parts, size = [], 0
     for block in blocks:
-        parts.append(part := parse_column(block.decode().split("\0"), text))
+        part = parse_column(block.decode().split("\0"), text)
+        parts.append(part)
         if part.dtype == object:
             if not text: return _joined(blocks, name, True, held)
             size += part.nbytes + sum(map(sys.getsizeof, set(part)))
@@ -210,31 +237,37 @@ def parse_csv(
     unit="line",  # what the index counts: lines of a file, or rows
     text_columns=(),  # names of columns that are text whatever they hold
     look=None,  # as for `_cells`
-):  # returns DataFrame, indexed by line
-    "A checked table from CSV text."
+) -> pd.DataFrame:  # indexed by line
+    "A checked table from CSV text"
     header, columns, lines = _cells(text, name, look)
     index, held = pd.Index(lines if unit == "line" else range(1, len(lines) + 1), name=unit), 0
     for i, column in enumerate(header):
         columns[i], size = _joined(columns[i], name, column in text_columns, held)
         held += size
     for column, values in zip(header, columns):
-        if values.dtype != object and (bad := (values > 1e100) | (values < -1e100)).any():
-            raise InputError(f"{name}: column {shorten([column])} holds an infinite or absurdly large number in {unit} {index[bad][0]}.")
+        absurd = values.dtype != object and (values > 1e100) | (values < -1e100)
+        if np.any(absurd):
+            raise InputError(f"{name}: column {shorten([column])} holds an infinite or absurdly large number "
+                             f"in {unit} {index[absurd][0]}.")
     return pd.DataFrame({c: pd.Series(v, index, v.dtype) for c, v in zip(header, columns)})
 
 # %% ../nbs/00b_reading.ipynb #b73f5034
 def _parquet_table(
     raw,  # the bytes of the file
     name,  # what to call it in messages
-):  # returns a pyarrow Table, its texts still as dictionaries
-    "What a Parquet file holds, if that fits into memory."
+):
+    "What a Parquet file holds, as a pyarrow Table with its texts as dictionaries, if that fits into memory"
     import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
     about = pq.ParquetFile(io.BytesIO(raw)).metadata
-    _fits(name, sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)), about.num_rows * about.num_columns, about.num_columns)
-    texts = [column.path for column in map(about.schema.column, range(about.num_columns)) if column.physical_type == "BYTE_ARRAY"]
+    size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+    _fits(name, size, about.num_rows * about.num_columns, about.num_columns)
+    columns = map(about.schema.column, range(about.num_columns))
+    texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
     table = pq.read_table(io.BytesIO(raw), read_dictionary=texts)
-    chunks = [chunk for column in table.columns for chunk in column.chunks if pa.types.is_dictionary(chunk.type) and pa.types.is_string(chunk.type.value_type)]
-    _fits(name, sum(pc.sum(pc.cast(pc.take(pc.binary_length(c.dictionary), c.indices), "int64")).as_py() or 0 for c in chunks))
+    chunks = [chunk for column in table.columns for chunk in column.chunks
+              if pa.types.is_dictionary(chunk.type) and pa.types.is_string(chunk.type.value_type)]
+    lengths = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in chunks)
+    _fits(name, sum(pc.sum(pc.cast(n, "int64")).as_py() or 0 for n in lengths))
     return table
 
 # %% ../nbs/00b_reading.ipynb #b3de2df1
@@ -242,39 +275,47 @@ def _parquet(
     raw,  # the bytes of the file
     name,  # what to call it in messages
     text_columns=(),  # names of columns that are text whatever they hold
-):  # returns DataFrame, indexed by row
-    "A checked table from Parquet bytes, read as the CSV pandas would write of it."
-    try: import pyarrow as pa
-    except ImportError: raise InputError(f"{name} needs pyarrow, which reads Parquet: pip install 'mlp_bench[track]'.") from None
+) -> pd.DataFrame:  # indexed by row
+    "A checked table from Parquet bytes, read as the CSV that pandas would write of it"
+    require("pyarrow", "track", f"to read {name}")
+    import pyarrow as pa
     try:
         table = _parquet_table(raw, name)
         odd = [f.name for f in table.schema if pa.types.is_nested(f.type) or "binary" in str(f.type)]
-        if odd: raise InputError(f"{name}: column {shorten(odd)} holds lists, records or bytes, so flatten or drop it.")
+        if odd:
+            raise InputError(f"{name}: column {shorten(odd)} holds lists, records or bytes, "
+                             "so flatten or drop it.")
         keep = [i for i, c in enumerate(table.column_names) if not re.fullmatch(r"__index_level_\d+__", c)]
-        text = io.BytesIO()
-        table.select(keep).to_pandas(ignore_metadata=True).to_csv(text, index=False, lineterminator="\r\n")  # a cell with either of the two is then quoted
+        text, plain = io.BytesIO(), table.select(keep).to_pandas(ignore_metadata=True)
+        plain.to_csv(text, index=False, lineterminator="\r\n")  # a cell with either of the two is then quoted
     except InputError: raise
     except (pa.ArrowException, OSError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{name} is not a readable Parquet file ({shorten([error])}).") from None
-    del table
+    del table, plain  # half of the memory, before the other half is needed
     return parse_csv(decode(text.getvalue(), name), name, "row", text_columns)
 
 # %% ../nbs/00b_reading.ipynb #d29c28ae
+_SOURCES = "'heart', 'heart-restored', 'kaggle:owner/dataset'"
+
 def _bytes(
     path,  # Path
     name,  # what to call it in messages
-):  # returns bytes
-    "The content of a regular file, or an InputError that says why not."
+) -> bytes:
+    "The content of a regular file, or an InputError that says why not"
     try:
-        if path.is_dir(): raise InputError(f"{name} is a directory: name the .csv or .parquet file inside it.")
-        if not path.exists(): raise InputError(f"{name} does not exist: give 'heart', 'heart-restored', 'kaggle:owner/dataset' or the path of a .csv or .parquet file.")
+        if path.is_dir():
+            raise InputError(f"{name} is a directory: name the .csv or .parquet file inside it.")
+        if not path.exists():
+            raise InputError(f"{name} does not exist: "
+                             f"give {_SOURCES} or the path of a .csv or .parquet file.")
         if path.suffix.lower() not in (".csv", ".parquet") or not path.is_file():
             raise InputError(f"{name} is not a .csv or .parquet file, and no other format is read.")
         _fits(name, path.stat().st_size)
         return path.read_bytes()
+    except InputError: raise
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError): raise
-        raise InputError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{name} cannot be read ({reason}).") from None
 
 # %% ../nbs/00b_reading.ipynb #863d2617
 def read_file(
@@ -282,38 +323,21 @@ def read_file(
     name=None,  # what to call it in messages
     text_columns=(),  # names of columns that are text whatever they hold
     look=None,  # as for `_cells`, of a CSV
-):  # returns DataFrame, indexed by line or row
-    "A checked table from a file."
+) -> pd.DataFrame:  # indexed by line or row
+    "A checked table from a file"
     path = Path(path)
     name = shorten([name or path.name or path])
-    if path.suffix.lower() == ".parquet": return _parquet(_bytes(path, name), name, text_columns)
-    return parse_csv(decode(_bytes(path, name), name), name, text_columns=text_columns, look=look)
+    raw = _bytes(path, name)
+    if path.suffix.lower() == ".parquet": return _parquet(raw, name, text_columns)
+    return parse_csv(decode(raw, name), name, text_columns=text_columns, look=look)
 
 # %% ../nbs/00b_reading.ipynb #8c8a97a1
 def read_table(
     path,  # str or Path to a .csv or .parquet file
-    text_columns=(),  # columns that a model knows as text: `007` stays `007`, whatever rows come with it
-):  # returns DataFrame with numeric and text columns only
-    "A table from a file, with every check but those that need a target (for new patients, for instance)."
+    text_columns=(),  # columns that a model knows as text
+) -> pd.DataFrame:  # numeric and text columns only
+    "A table from a file, with every check but those that need a target"
     return read_file(path, text_columns=text_columns).reset_index(drop=True)
-
-# %% ../nbs/00b_reading.ipynb #28043007
-def is_numeric(
-    column,  # Series
-):  # returns bool
-    "Whether a column is numeric; booleans, text, dates and categories are not."
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-
-# %% ../nbs/00b_reading.ipynb #159aa7b8
-def _tame(v): return f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v
-
-def safe_csv(
-    frame,  # DataFrame
-):  # returns str
-    "A table as CSV that a spreadsheet may open: no text in it begins like a formula."
-    texts = frame.apply(lambda column: column.map(_tame) if not is_numeric(column) else column)
-    plain = (tame := texts.rename(columns=_tame)).to_csv(index=False, lineterminator="\n")
-    return tame.to_csv(index=False, lineterminator="\r\n") if "\r" in plain else plain
 
 # %% ../nbs/00b_reading.ipynb #448f03a2
 HEART_SHA256 = "948420b084d8a3a0ca42b8419fce9aee175879e43f8aedf712377899a67aa49b"
@@ -323,14 +347,15 @@ HEART_TARGET = "HeartDisease"
 # %% ../nbs/00b_reading.ipynb #2ae3a94a
 _PART = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _FILE = r"(?:[^/\\.\x00-\x1f][^/\\\x00-\x1f]*/)*[^/\\.\x00-\x1f][^/\\\x00-\x1f]*\.(?:csv|parquet)"
-_HANDLE = re.compile(rf"kaggle:(?P<owner>{_PART})/(?P<slug>{_PART})(?:/versions/(?P<version>[1-9][0-9]{{0,5}}))?(?:/(?P<file>{_FILE}))?")
+_VERSION = "[1-9][0-9]{0,5}"
+_HANDLE = re.compile(rf"kaggle:({_PART})/({_PART})(?:/versions/({_VERSION}))?(?:/({_FILE}))?")
 
 # %% ../nbs/00b_reading.ipynb #67e11f9d
 def _cache_folder(
     owner,  # who published the data set
     slug,  # its short name
-):  # returns Path
-    "Where kagglehub keeps a data set (its documented default, or KAGGLEHUB_CACHE)."
+) -> Path:
+    "Where kagglehub keeps a data set (its documented default, or KAGGLEHUB_CACHE)"
     root = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
     return Path(root) / "datasets" / owner / slug
 
@@ -339,22 +364,23 @@ def _cached(
     folder,  # Path of the data set in kagglehub's cache
     version,  # str of digits, or None for the newest that is complete
     file=None,  # one file of the set, or None for all
-):  # returns Path of the file or folder, or None
-    "A complete copy in kagglehub's cache; no server is asked."
-    marks = [p.name.split(".")[0] for p in folder.glob("*.complete")] + [p.name for p in folder.glob(".complete/*")]
-    known = sorted({m for m in marks if m.isdigit() and version in (None, m)}, key=int, reverse=True)
-    for v in known:
+) -> Path:  # of the file or folder, or None
+    "A complete copy in kagglehub's cache; no server is asked"
+    marks = {p.name.split(".")[0] for p in [*folder.glob("*.complete"), *folder.glob(".complete/*")]}
+    for v in sorted((m for m in marks if m.isdigit() and version in (None, m)), key=int, reverse=True):
         path = folder / "versions" / v / (file or "")
         whole, single = folder / f"{v}.complete", folder / ".complete" / v / f"{file}.complete"
         if path.exists() and (whole.exists() or (file and single.exists())): return path
 
 # %% ../nbs/00b_reading.ipynb #36aea495
-def _deadline():  # returns float, seconds
-    "How long a download may take."
+def _deadline() -> float:  # seconds
+    "How long a download may take"
     text = os.environ.get("MLP_BENCH_KAGGLE_DEADLINE", "120")
     try: seconds = float(text)
     except ValueError: seconds = 0
-    if not 0 < seconds < 1e6: raise InputError(f"MLP_BENCH_KAGGLE_DEADLINE must be a number of seconds above 0, not {shorten([text])}.")
+    if not 0 < seconds < 1e6:
+        expected = "a number of seconds above 0"
+        raise InputError(f"MLP_BENCH_KAGGLE_DEADLINE must be {expected}, not {shorten([text])}.")
     return seconds
 
 # %% ../nbs/00b_reading.ipynb #b6752972
@@ -362,11 +388,14 @@ def _call_kagglehub(
     handle,  # str owner/slug[/versions/n]
     file,  # one file of the set, or None
     force,  # bool: ignore the cached copy
-):  # returns the path (str) or the exception that was raised
-    "Run the real client for at most the deadline."
+):
+    "The path that the real client returns (str), or the exception that it raised, or a TimeoutError"
     try: import kagglehub
-    except ImportError: raise InputError("kaggle: sources need kagglehub, Kaggle's client: pip install 'mlp_bench[kaggle]'.") from None
-    return call_with_timeout(_deadline(), lambda: kagglehub.dataset_download(handle, path=file, force_download=force))
+    except ImportError:
+        install = "pip install 'mlp_bench[kaggle]'"
+        raise InputError(f"kaggle: sources need kagglehub, Kaggle's client: {install}.") from None
+    download = partial(kagglehub.dataset_download, handle, path=file, force_download=force)
+    return call_with_timeout(_deadline(), download)
 
 # %% ../nbs/00b_reading.ipynb #8c049ecd
 def _download(
@@ -374,54 +403,74 @@ def _download(
     folder,  # Path of the data set in kagglehub's cache
     file=None,  # one file of the set, or None
     force=False,  # ignore the cached copy
-):  # returns Path of the file or folder
-    "Download through kagglehub; damaged archives are cleared and tried once more."
+) -> Path:  # of the file or folder
+    "Download through kagglehub; damaged archives are cleared and tried once more"
     for attempt in 1, 2:
         answer = _call_kagglehub(handle, file, force)
         if not isinstance(answer, Exception): return Path(answer)
         if isinstance(answer, OSError): break  # network and server errors: asking again at once is no use
         for debris in folder.glob("*.archive"): debris.unlink(missing_ok=True)
-    advice = "use heart, the same table, which is bundled" if tuple(handle.split("/")[:2]) == HEART_KAGGLE else "check the name and the network, or download the file and give its path"
+    advice = "check the name and the network, or download the file and give its path"
+    if tuple(handle.split("/")[:2]) == HEART_KAGGLE: advice = "use heart, the same table, which is bundled"
     reason = f"{type(answer).__name__}: {' '.join(str(answer).split())[:150]}"
     raise InputError(f"kaggle:{handle} could not be downloaded ({reason}): {advice}.")
 
 # %% ../nbs/00b_reading.ipynb #0d4296f5
+def _is_table(path): return path.suffix.lower() in (".csv", ".parquet")
+
 def _one_table(
     path,  # Path of a file, or of a folder that holds a data set
     source,  # the handle, for messages
-):  # returns Path of a file
-    "The only table of a data set, or an InputError that lists them."
-    def named(p): return p.suffix.lower() in (".csv", ".parquet")
-    if named(path) or not path.is_dir(): return path
-    tables = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if named(p))
-    if len(tables) != 1:
-        raise InputError(f"{source} holds {len(tables)} tables{': ' if tables else ''}{shorten(tables)}" + (f", so name one as in {source}/{tables[0]}." if tables else ", and only .csv and .parquet files are read."))
+) -> Path:  # of a file
+    "The only table of a data set, or an InputError that lists them"
+    if _is_table(path) or not path.is_dir(): return path
+    tables = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if _is_table(p))
+    if not tables: raise InputError(f"{source} holds 0 tables, and only .csv and .parquet files are read.")
+    if len(tables) > 1:
+        example = f"name one as in {source}/{tables[0]}"
+        raise InputError(f"{source} holds {len(tables)} tables: {shorten(tables)}, so {example}.")
     return path / tables[0]
 
 # %% ../nbs/00b_reading.ipynb #3d051111
 def _sound(
     path,  # Path of a file
     sha,  # its SHA-256, or None if unknown
-):  # returns bool
-    "Whether a downloaded file is what it should be, as far as that can be known."
+) -> bool:
+    "Whether a downloaded file is what it should be, as far as that can be known"
     raw = _bytes(path, shorten([path.name]))
     return hashlib.sha256(raw).hexdigest() == sha if sha else not _PAGE.match(raw)
 
 # %% ../nbs/00b_reading.ipynb #676d5d4c
 def kaggle_file(
     source,  # str kaggle:owner/slug[/versions/n][/file.csv]
-):  # returns Path of a file, and the default target or None
-    "A table from Kaggle: the cached copy if complete, else a download, verified where possible."
-    if not (match := _HANDLE.fullmatch(source)):
-        raise InputError(f"{shorten([source])} is not a Kaggle handle: write kaggle:owner/dataset, with /versions/3 and /file.csv after it if you like.")
+) -> tuple:  # Path of a file, and the default target or None
+    "A table from Kaggle: the cached copy if complete, else a download, verified where possible"
+    match = _HANDLE.fullmatch(source)
+    if not match:
+        usage = "write kaggle:owner/dataset, with /versions/3 and /file.csv after it if you like"
+        raise InputError(f"{shorten([source])} is not a Kaggle handle: {usage}.")
     owner, slug, version, file = match.groups()
     heart = (owner, slug) == HEART_KAGGLE
     if heart: version = version or "1"
     sha = HEART_SHA256 if heart and version == "1" and file in (None, "heart.csv") else None
-    handle, folder = f"{owner}/{slug}" + (f"/versions/{version}" if version else ""), _cache_folder(owner, slug)
+    handle = f"{owner}/{slug}" + (f"/versions/{version}" if version else "")
+    folder = _cache_folder(owner, slug)
     path = _cached(folder, version, file) or _download(handle, folder, file)
-    if not _sound(_one_table(path, source), sha):
-        path = _download(handle, folder, file, force=True)
+    if not _sound(_one_table(path, source), sha): path = _download(handle, folder, file, force=True)
     if not _sound(_one_table(path, source), sha):
         raise InputError(f"{source}: what was downloaded, twice, is not the expected file, so do not use it.")
     return _one_table(path, source), HEART_TARGET if heart else None
+
+# %% ../nbs/00b_reading.ipynb #159aa7b8
+def _tame(value):
+    risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if risky else value
+
+def safe_csv(
+    frame,  # DataFrame
+) -> str:
+    "A table as CSV that a spreadsheet may open: no text in it begins like a formula"
+    texts = frame.apply(lambda column: column if is_numeric(column) else column.map(_tame))
+    tame = texts.rename(columns=_tame)
+    text = tame.to_csv(index=False, lineterminator="\n")
+    return tame.to_csv(index=False, lineterminator="\r\n") if "\r" in text else text

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, require
-from .stats import inline_title, mean_defined, sklearn_metric, metric_title, labels, per_fold
+from .config import METRIC_TITLES
+from .stats import inline_title, labels, mean_defined, per_fold, sklearn_metric
 
 # %% ../nbs/06b_figures.ipynb #e7540a26
 INK = "#0b0c0e"  # replaced by the page's own text colour in `svg`
@@ -53,7 +54,7 @@ def contrast_figure(
     found: list,  # of `Contrast`, with one metric and margin
 ):  # a matplotlib `Figure` with a text alternative in `.alt`
     "Differences with their intervals, and the margin within which they do not matter"
-    title = metric_title(found[0].metric)
+    title = METRIC_TITLES[found[0].metric]
     fig, ax = _canvas(f"Difference in {inline_title(title)}", f"{title}: first minus second", "", size=(4.6, 1.2 + 0.5 * len(found)))
     ax.axvspan(-found[0].margin, found[0].margin, color=COLOURS[2], alpha=0.15, lw=0)
     ax.axvline(0, color=INK, alpha=0.4, lw=1)

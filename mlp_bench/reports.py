@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 
 from .core import versions
-from .config import NETWORKS, parse_plan, preset
+from .config import METRIC_TITLES, NETWORKS, parse_plan, preset
 from .data import load
 from .eda import audit
 from .evaluation import BACKENDS
-from .stats import contrasts, labels, MEASURE_TITLES, measures, pretty, table
-from .figures import (
-    calibration_figure, CAUTION, confusion_figure, curve_figure, decision_figure, gallery,
-    precision_recall_figure, roc_figure)
+from .stats import MEASURES, contrasts, labels, measures, pretty, table
+from .figures import (CAUTION, calibration_figure, confusion_figure, curve_figure, decision_figure,
+                               gallery, precision_recall_figure, roc_figure)
 from .manager import run_all
 
 # %% ../nbs/06d_reports.ipynb #c72c1b8b
@@ -55,7 +54,7 @@ def _audit(dataset):
 # %% ../nbs/06d_reports.ipynb #56777657
 def _further(runs):  # a DataFrame of text: measures computed from the predictions
     cell = lambda m: f"{m['mean']:.3f} [{m.lo:.3f}, {m.hi:.3f}]" if pd.notna(m.lo) else f"{m['mean']:.3f}"
-    return pd.DataFrame({name: measures(r).loc[list(MEASURE_TITLES)].apply(cell, axis=1) for r, name in zip(runs, labels(runs))}).rename(MEASURE_TITLES).T
+    return pd.DataFrame({name: measures(r).loc[list(MEASURES)].apply(cell, axis=1) for r, name in zip(runs, labels(runs))}).rename(METRIC_TITLES).T
 
 def _contrasted(found):  # HTML: a sentence for each, and the numbers
     number = lambda v: "" if pd.isna(v) else f"{v:.3g}"

@@ -32,8 +32,8 @@ from urllib.request import url2pathname, urlopen
 import numpy as np
 import pandas as pd
 
-from .core import call_with_timeout, first_line, InputError, require
-from .config import Config, METRICS
+from .core import InputError, call_with_timeout, first_line, require
+from .config import METRICS, RANK_METRICS, Config
 
 # %% ../nbs/05d_tracking.ipynb #cbee5060
 EXPERIMENT = "mlp_bench"
@@ -386,7 +386,7 @@ def runs() -> pd.DataFrame:  # one row per run: run_id, started, dataset, key, s
     "All cached runs as a tidy table"
     found = query(lambda con: select_runs(con, HAS_KEY, KEY),
                  lambda *store: [r for r in search_all_runs(*store, "attributes.status = 'FINISHED'") if KEY in r.data.tags]) if store_exists() else []
-    columns = ["run_id", "started", "dataset", "key", "star", "note", *(f.name for f in fields(Config)), *METRICS, "ece", "fit_seconds", "predict_us_per_row"]
+    columns = ["run_id", "started", "dataset", "key", "star", "note", *(f.name for f in fields(Config)), *RANK_METRICS]
     frame = pd.DataFrame([row for r in found if (row := _row_or_none(r))])
     return frame.reindex(columns=list(dict.fromkeys([*columns, *frame])))  # all of them, even if no run has one
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from mlp_bench.evaluation import key as key_of
-from mlp_bench import evaluation, tracking
+from mlp_bench import evaluation, manager, tracking
 from mlp_bench.data import load
 from mlp_bench.config import Config
 from mlp_bench.tracking import purge, runs
@@ -24,8 +24,8 @@ UNREAD = {"patience": dict(early_stopping=True), "validation_fraction": dict(ear
 @pytest.fixture
 def trainings(monkeypatch):
     "How often a configuration was really measured"
-    calls, evaluate = [], evaluation.evaluate
-    monkeypatch.setattr(evaluation, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
+    calls, evaluate = [], manager.evaluate
+    monkeypatch.setattr(manager, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
     return calls
 
 

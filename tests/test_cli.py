@@ -181,7 +181,7 @@ MISTAKES = {
     "unknown backend": (lambda: ["--backend", "torch"], "torch"),
     "a setting that a baseline never reads": (lambda: ["--backend", "majority", "--learning-rate", "nan"], "learning_rate"),
     "layers that a baseline never reads": (lambda: ["--backend", "logistic", "--hidden-layer-sizes", "0"], "hidden_layer_sizes"),
-    "more epochs than memory": (lambda: ["--epochs", "2147483647"], "epochs must be at most"),
+    "more epochs than memory": (lambda: ["--epochs", "2147483647"], "epochs must be a whole number from 1 to 10,000,000"),
     "unknown recipe": (lambda: ["--recipe", "secret"], "secret"),
     "unknown preset": (lambda: ["--preset", "best"], "choose one of plain, tuned"),
     "unknown plan": (lambda: ["--plan", "loo"], "loo"),

@@ -153,11 +153,6 @@ def test_rank_names_the_metrics_it_knows():
     with pytest.raises(InputError, match="'auc'.*accuracy, roc_auc, log_loss"): comparison.rank("auc")
 
 
-@pytest.mark.parametrize("text", ["", "a", "0", "8,,x", "3.5", "-1,8x", "99999"])
-def test_layers_refuses_with_a_sentence(text):
-    with pytest.raises(InputError, match="Hidden layers"): workbench.layers(text)
-
-
 def test_an_unknown_setting_of_compare_is_named():
     with pytest.raises(InputError, match="Unknown setting 'epoch'"): mlp_bench.compare("heart", epoch=3)
 

@@ -311,8 +311,8 @@ def test_a_file_too_large_is_refused_before_it_is_sent(visit, tmp_path):
 
 def test_wrong_input_is_a_sentence_and_loses_nothing(visit):
     page = visit()
-    train(page, "such as 32, 16", Hidden_layers=HOSTILE)
-    train(page, "Dropout: write a number from 0 to 0.95", Hidden_layers="8", Dropout="7")
+    train(page, "as 32,16", Hidden_layers=HOSTILE)
+    train(page, "Dropout: write a number from 0 to 0.99", Hidden_layers="8", Dropout="7")
     train(page, "nowhere.csv", Dropout="0.1", Data="nowhere.csv")
     assert page.get_by_label("Hidden layers").input_value() == "8" and page.evaluate("window.hurt") is None
 

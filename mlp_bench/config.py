@@ -107,7 +107,8 @@ class Config:
     ensemble: int = _net(
         1, "Ensemble", "number of networks whose probabilities are averaged", unit="networks",
         bounds=ANY_COUNT)
-    dtype: str = _net("float32", "Precision", "precision of weights and arithmetic", choices=("float32", "float64"))
+    dtype: str = _net(
+        "float32", "Precision", "precision of weights and arithmetic", choices=("float32", "float64"))
     rng: str = _net(
         "fast", "Dropout masks", "how NumPy draws dropout masks (keras: exactly those of Keras)",
         choices=("fast", "keras"), needs="dropout")

@@ -71,7 +71,7 @@ def _remember(found, name, make, most):  # in a dict that forgets what came firs
 # %% ../nbs/06f_workbench.ipynb #62cff3b0
 MAIN_FIELDS = ("data", "target", "backend", "plan", "recipe", "hidden_layer_sizes", "epochs", "learning_rate", "dropout",
                "batch_size", "seed")  # the others wait behind a button
-MODELS = {"both": "NumPy and Keras", **{b: BACKEND_TITLES[b] for b in BACKENDS}}
+MODELS = {"both": "NumPy and Keras", **{b: BACKEND_TITLES.get(b, b) for b in BACKENDS}}
 TEXTS = {  # what is offered or hinted at beside an input of text
     "data": dict(options=[["heart", ""], ["heart-restored", ""]], wide=True),
     "target": dict(hint="known for heart"), "positive": dict(hint="the second"),

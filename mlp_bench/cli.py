@@ -165,7 +165,7 @@ def _train_all(configs, force):
 # %% ../nbs/07_cli.ipynb #2bce88eb
 def _cell(run, metric):
     from mlp_bench.stats import interval
-    ci = interval(run, metric)
+    ci = interval(run.folds, metric)
     return f"{run.metrics[metric]:.3f}" + (f"\n[{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
 
 def _speed(fit, keras): return "" if keras is None else f"{keras / fit:,.0f}×" if keras > 20 * fit else f"{keras / fit:.2g}×"
@@ -173,11 +173,11 @@ def _speed(fit, keras): return "" if keras is None else f"{keras / fit:,.0f}×" 
 def _table(runs):
     from rich import box
     from rich.table import Table
-    from mlp_bench.stats import labels
+    from mlp_bench.tracking import settings_of
     from mlp_bench.core import format_duration
     table = Table("", *(METRIC_TITLES[m] for m in METRICS), "Training", "Speed", box=box.SIMPLE_HEAD)
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
-    for name, r in zip(labels(runs), runs):
+    for name, r in zip(settings_of(runs).model, runs):
         table.add_row(_visible(name) + (" *" if r.cached else ""), *(_cell(r, m) for m in METRICS),
                       format_duration(r.metrics["fit_seconds"]) + "\na fit", _speed(r.metrics["fit_seconds"], keras))
     return table
@@ -205,12 +205,13 @@ NEXT = """Next:
 
 def _print_report(dataset, runs):
     from mlp_bench.stats import contrasts
+    from mlp_bench.tracking import results_of
     console = _console(110)
     console.print(_headline(dataset, runs))
     console.print(_table(runs))
     if any(r.config.backend == "numpy" and len(r.folds) > 1 for r in runs): console.print("NumPy trains all folds together, as a fleet, on all cores if that pays: its time per fit is the time of all divided by their number.")
     if any(r.cached for r in runs): console.print("* found in the store, not trained again (--force trains anew)")
-    for sentence in contrasts(runs).verdict if len(runs) > 1 else (): console.print(_visible(sentence))
+    for sentence in contrasts(results_of(runs).folds).verdict if len(runs) > 1 else (): console.print(_visible(sentence))
     if dataset.target == "HeartDisease": console.print("A teaching example, not for clinical use.")
     console.print(NEXT.format(run_id=runs[0].run_id[:8]))
 
@@ -280,11 +281,11 @@ def _number(path):  # of our own open file that the path stands for
 # %% ../nbs/07_cli.ipynb #bb87722f
 def _metrics(run):
     from mlp_bench.stats import interval
-    return {m: dict(mean=run.metrics[m], std=run.metrics.get(f"{m}_std"), ci95=interval(run, m) if m in METRICS else None) for m in RANK_METRICS}
+    return {m: dict(mean=run.metrics[m], std=run.metrics.get(f"{m}_std"), ci95=interval(run.folds, m) if m in METRICS else None) for m in RANK_METRICS}
 
 def _as_json(dataset, runs):
     from dataclasses import asdict
-    from mlp_bench.stats import contrast
+    from mlp_bench.comparison import contrast
     nets = [r for r in runs if r.config.backend in NETWORKS]
     facts = dict(name=dataset.name, rows=len(dataset.X), columns=list(dataset.X.columns), target=dataset.target,
                  classes=[format_value(c) for c in dataset.classes], fingerprint=dataset.fingerprint)
@@ -373,12 +374,14 @@ def _swept(configs, engine, jobs, scheduler):
 def _print_sweep(done, runs):
     from rich import box
     from rich.table import Table
-    from mlp_bench.stats import differing, setting
+    from mlp_bench.stats import differing
+    from mlp_bench.tracking import settings_of
     from mlp_bench.core import format_duration
-    redact, console = differing(runs), _console(150)
+    settings, console = settings_of(runs), _console(150)
+    redact = differing(settings)
     table = Table("", "run", "model", *map(setting_title, redact), *(METRIC_TITLES[m] for m in METRICS), "Training", box=box.SIMPLE_HEAD)
     for n, r in enumerate(runs, 1):
-        told = ("" if (v := setting(r, name)) is None else _visible(format_value(v)) for name in redact)
+        told = ("" if (v := settings[name][n - 1]) is None else _visible(format_value(v)) for name in redact)
         table.add_row(str(n), r.run_id[:8], _visible(BACKEND_TITLES.get(r.config.backend, r.config.backend)), *told, *(_cell(r, m) for m in METRICS), format_duration(r.metrics["fit_seconds"]) + "\na fit")
     console.print(_headline(done.dataset, runs))
     console.print(table)
@@ -523,7 +526,7 @@ def contrast(
     "Say which of two stored runs is better, if either is. They are compared fold by fold: better, practically equivalent, or not known."
     with clear_errors():
         if json_file: _check_place(json_file)
-        from mlp_bench.stats import contrast as contrasted
+        from mlp_bench.comparison import contrast as contrasted
         from mlp_bench.tracking import get_run
         found = contrasted(get_run(run_a), get_run(run_b), metric, margin)
         if json_file: _write(json_file, json.dumps(found.as_dict(), indent=1))

@@ -7,8 +7,8 @@ __all__ = ['EXPERIMENT', 'MIGRATE', 'Info', 'Data', 'Stored', 'KEY', 'PROCESS', 
            'LIKE_TAG', 'DEFAULTS', 'STAR', 'NOTE', 'PURGE', 'tracking_uri', 'redact', 'check_server', 'sqlite_path',
            'check_writable', 'close_store', 'local_path', 'connect', 'use_store', 'as_input_error', 'query',
            'experiment_id', 'select_runs', 'search_all_runs', 'Run', 'process_start', 'process_tag', 'sha256_of',
-           'models_of', 'model_folder', 'find', 'store_exists', 'runs', 'mlflow_run', 'finished_run', 'get_run', 'mark',
-           'broken_runs_of', 'purgeable', 'footprint', 'purge']
+           'models_of', 'model_folder', 'find', 'store_exists', 'runs', 'mlflow_run', 'finished_run', 'get_run',
+           'settings_of', 'Results', 'results_of', 'mark', 'broken_runs_of', 'purgeable', 'footprint', 'purge']
 
 # %% ../nbs/05d_tracking.ipynb #94e3bf91
 import hashlib
@@ -33,7 +33,8 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, call_with_timeout, first_line, require
-from .config import METRICS, RANK_METRICS, Config
+from .config import METRICS, NET_PARAMS, NETWORKS, RANK_METRICS, Config
+from .stats import fold_measures, labels
 
 # %% ../nbs/05d_tracking.ipynb #cbee5060
 EXPERIMENT = "mlp_bench"
@@ -417,6 +418,46 @@ def get_run(
 ) -> Run:  # as `run` returned it
     "A stored run with its folds and predictions"
     return _stored(finished_run(run_id))
+
+# %% ../nbs/05d_tracking.ipynb #395ab8d8
+def settings_of(
+    runs: list,  # of `Run`
+) -> pd.DataFrame:  # one row per run: model, run_id, the fields of `Config`
+    "The settings of some runs, None for what a run's backend does not have, and a short name for each"
+    rows = []
+    for r in runs:
+        absent = [] if r.config.backend in NETWORKS else NET_PARAMS
+        rows.append(dict(run_id=r.run_id, **asdict(r.config)) | dict.fromkeys(absent))
+    settings = pd.DataFrame(rows, dtype=object)
+    return settings.assign(model=labels(settings))
+
+# %% ../nbs/05d_tracking.ipynb #b13b3edf
+@dataclass
+class Results:
+    "Some runs as tidy tables, each with a column `model`: all that a comparison needs to know"
+    settings: pd.DataFrame  # one row per model: run_id and the fields of `Config`
+    folds: pd.DataFrame  # one row per model and fold: n_train, n_test, every metric, what it cost, `test_set`
+    predictions: pd.DataFrame  # one row per model and out-of-fold prediction: fold, row, y, p
+    curves: pd.DataFrame  # one row per model and epoch: mean training loss
+
+def _folds(r):
+    checksums = pd.util.hash_pandas_object(r.oof[["row", "y"]], index=False)
+    computed = fold_measures(r.oof).assign(test_set=checksums.groupby(r.oof.fold).sum())
+    return r.folds.join(computed, on="fold")
+
+def _losses(r): return pd.DataFrame(dict(epoch=np.arange(1, len(r.curve) + 1), loss=r.curve))
+
+# %% ../nbs/05d_tracking.ipynb #8b1310e3
+def results_of(
+    runs: list,  # of `Run`
+) -> Results:
+    "Lay out some runs as tidy tables"
+    settings = settings_of(runs)
+    names = list(settings.model)
+    def stack(tables):
+        own = [t.assign(model=pd.Categorical([name] * len(t), names)) for name, t in zip(names, tables)]
+        return pd.concat(own, ignore_index=True)
+    return Results(settings, stack(map(_folds, runs)), stack(r.oof for r in runs), stack(map(_losses, runs)))
 
 # %% ../nbs/05d_tracking.ipynb #ecc446f9
 def mark(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAIN_FIELDS', 'MODELS', 'TEXTS', 'FORM', 'UPLOAD_LIMIT', 'TRIED', 'LEAD', 'ASKS', 'SLOW', 'LOCAL', 'IDLE', 'Visit',
            'configs_of', 'columns', 'upload', 'table_of', 'stamp', 'look', 'warm', 'live_chart', 'poll', 'stop',
-           'train', 'verdicts', 'matrix', 'fold_chart', 'charts', 'compare', 'annotate', 'csv', 'report', 'row',
-           'variants', 'predict', 'doomed', 'delete', 'hello', 'answer', 'dashboard', 'check_access', 'serve_command',
+           'train', 'verdicts', 'matrix', 'charts', 'compare', 'annotate', 'csv', 'report', 'row', 'variants',
+           'predict', 'doomed', 'delete', 'hello', 'answer', 'dashboard', 'check_access', 'serve_command',
            'serve_environment']
 
 # %% ../nbs/06f_workbench.ipynb #ec66a787
@@ -18,25 +18,24 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from .core import InputError, format_duration, require
-from .config import (BACKEND_TITLES, LOWER_IS_BETTER, METRIC_TITLES, METRICS, NET_PARAMS, NETWORKS,
+from .config import (BACKEND_TITLES, CONTRAST_METRICS, LOWER_IS_BETTER, METRIC_TITLES, METRICS, NET_PARAMS, NETWORKS,
                               PRESETS, SETTINGS, Config, format_value, parse_plan, setting_title, short_plan)
 from .reading import HEART_TARGET, is_numeric, read_table, safe_csv
 from .data import load
 from .evaluation import BACKENDS, check, folds_of, key
-from .stats import (cached_on_run, contrasts, differing, judged_rows, labels, measures, per_fold,
-                             setting)
-from .figures import CAUTION, alt_text, reliability, roc_band
-from .tracking import find, footprint, get_run, mark, purge, runs, sqlite_path, tracking_uri
+from .stats import contrasts, differing, same_folds, summary
+from .figures import (CAUTION, calibration_chart, fold_chart, loss_chart, precision_recall_chart,
+                               roc_chart)
+from .tracking import Results, find, footprint, get_run, mark, purge, results_of, runs, sqlite_path, tracking_uri
 from .manager import load_model
 from .jobs import Job, error_message, log_every, mean_and_range
 from .comparison import varying
@@ -295,92 +294,44 @@ def _begin(visit, configs):
     return poll(visit)
 
 # %% ../nbs/06f_workbench.ipynb #d36f3402
-_measures_of = cached_on_run(measures)
-
 def verdicts(
-    found: list,  # of `Run`
+    results: Results,
     metric: str = "roc_auc",  # of `METRICS`
 ) -> list:  # of sentences
     "The first run against each of the others"
-    if len(found) < 2: return []
-    try: return list(contrasts(found, metric).verdict)
+    if len(results.settings) < 2: return []
+    try: return list(contrasts(results.folds, metric).verdict)
     except InputError as e: return [str(e)]
 
 # %% ../nbs/06f_workbench.ipynb #b31e3042
-def _measured(r, m, row): return f"{row['mean']:.4f}" + (f" ± {row.sd:.3f}  [{row.lo:.3f}, {row.hi:.3f}]" if math.isfinite(row.lo) else "")
+def _score(row, m):
+    spread = f" ± {row[f'{m}_sd']:.3f}  [{row[f'{m}_lo']:.3f}, {row[f'{m}_hi']:.3f}]" if math.isfinite(row[f"{m}_lo"]) else ""
+    return f"{row[m]:.4f}{spread}"
 
 def matrix(
-    found: list,  # of `Run`
+    results: Results,
+    eces: list,  # calibration error of each run
 ) -> dict:  # `head` and `rows` of (name, cells, whether they differ)
     "Settings that differ, and every measure, side by side"
-    measured, shown = [_measures_of(r) for r in found], lambda v: "" if v is None else str(_tidy(v))
-    differ = [n for n in ("data", "target", "positive") if len({getattr(r.config, n) for r in found}) > 1] + differing(found)
-    rows = [[n.replace("_", " "), [shown(setting(r, n)) for r in found], True] for n in differ]
-    rows += [[METRIC_TITLES[m], [_measured(r, m, t.loc[m]) for r, t in zip(found, measured)], False] for m in measured[0].index]
-    rows += [["Calibration error", [f"{r.metrics['ece']:.4f}" for r in found], False], ["Time per fit", [format_duration(r.metrics["fit_seconds"]) for r in found], False]]
-    return dict(head=labels(found), rows=rows)
-
-# %% ../nbs/06f_workbench.ipynb #119c4b5e
-def _thin(*arrays, most=200):
-    keep = np.unique(np.linspace(0, len(arrays[0]) - 1, min(len(arrays[0]), most)).astype(int))
-    return [np.asarray(a)[keep].round(5).tolist() for a in arrays]
-
-# %% ../nbs/06f_workbench.ipynb #ffb04d31
-def _lines(found, points, of=lambda r: True):  # one line for each run, or for each that has one; a run has one colour in all charts
-    return [dict(name=n, style=i, **points(r)) for i, (n, r) in enumerate(zip(labels(found), found)) if of(r)]
-
-@cached_on_run
-def _roc(r):
-    x, y = _thin(*roc_curve(r.oof.y, r.oof.p)[:2])
-    return dict(x=x, y=y)
-
-_band_of = cached_on_run(roc_band)
-
-def _bands(found):  # the middle 80 % of the folds' curves
-    for i, r in enumerate(found):
-        grid, lo, hi = _band_of(r) or ([], [], [])
-        if len(grid): yield dict(style=i, x=list(grid), y=[None] * len(grid), lo=list(lo), hi=list(hi))
-
-# %% ../nbs/06f_workbench.ipynb #e51db8e2
-@cached_on_run
-def _precision(r):
-    precision, recall, _ = precision_recall_curve(r.oof.y, r.oof.p)
-    x, y = _thin(recall, precision)
-    return dict(x=x, y=y)
-
-@cached_on_run
-def _reliable(r): return dict(zip("xy", reliability(r)[["p", "y"]].to_numpy().T.round(5).tolist()), points=True)
-
-def _loss(r):
-    x, y = _thin(np.arange(1, len(r.curve) + 1), r.curve)
-    return dict(x=x, y=y)
-
-# %% ../nbs/06f_workbench.ipynb #0840c442
-def _differences(found, metric):
-    names = labels(found)
-    for i, r in enumerate(found[1:], 1):
-        d = per_fold(found[0], metric) - per_fold(r, metric)
-        yield dict(name=f"{names[0]} − {names[i]}", style=i, points="only", x=list(range(1, len(d) + 1)), y=[_tidy(float(v)) for v in d])
-
-def fold_chart(found, metric):
-    "Who won each fold: the first run minus each of the others"
-    lines = list(_differences(found, metric))
-    won = "; ".join(f"{l['name']} is above zero in {sum(v is not None and v > 0 for v in l['y'])} of {len(l['y'])} folds" for l in lines)
-    return dict(title=f"{METRIC_TITLES[metric]}, fold by fold", x="fold", y="difference", level=0, legend=True, lines=lines, alt=f"{won}.{' Lower is better here.' * (metric in LOWER_IS_BETTER)}")
+    settings = results.settings
+    differ = [n for n in ("data", "target", "positive") if settings[n].nunique(dropna=False) > 1] + differing(settings)
+    measured = summary(results.folds, CONTRAST_METRICS)
+    rows = [[n.replace("_", " "), ["" if v is None else str(_tidy(v)) for v in settings[n]], True] for n in differ]
+    rows += [[METRIC_TITLES[m], [_score(row, m) for _, row in measured.iterrows()], False] for m in CONTRAST_METRICS]
+    rows += [["Calibration error", [f"{ece:.4f}" for ece in eces], False],
+             ["Time per fit", [format_duration(s) for s in measured.fit_seconds], False]]
+    return dict(head=list(settings.model), rows=rows)
 
 # %% ../nbs/06f_workbench.ipynb #063bbdbd
 def charts(
-    found: list,  # of `Run`
+    results: Results,
     metric: str = "roc_auc",  # of `METRICS`, for the differences
 ) -> list:  # of charts, see dashboard.js
     "Everything that is drawn of some runs"
-    unit, learnt = dict(xlim=[0, 1], ylim=[0, 1]), lambda r: len(r.curve) > 0
-    drawn = [dict(title="ROC curve", x="false positive rate", y="true positive rate", diagonal=True, lines=[*_bands(found), *_lines(found, _roc)], alt=alt_text("roc", found), **unit),
-             dict(title="Precision and recall", x="recall", y="precision", level=float(found[0].oof.y.mean()), lines=_lines(found, _precision), alt=alt_text("precision", found), **unit),
-             dict(title="Do the probabilities hold?", x="predicted probability", y="observed frequency", diagonal=True, lines=_lines(found, _reliable), alt=alt_text("reliability", found), **unit)]
-    if any(map(learnt, found)): drawn.append(dict(title="Training loss", x="epoch", y="mean over folds", legend=len(found) > 1, lines=_lines(found, _loss, learnt), alt=alt_text("loss", list(filter(learnt, found)))))
-    if len(found) > 1 and all(judged_rows(r).equals(judged_rows(found[0])) for r in found[1:]): drawn.append(fold_chart(found, metric))
-    return drawn
+    drawn = [chart(results.predictions) for chart in (roc_chart, precision_recall_chart, calibration_chart)]
+    if len(results.curves): drawn.append(loss_chart(results.curves))
+    if len(results.settings) > 1 and same_folds(results.folds): drawn.append(fold_chart(results.folds, metric))
+    return list(map(asdict, drawn))
 
 # %% ../nbs/06f_workbench.ipynb #1b9bb1b4
 def compare(
@@ -389,8 +340,11 @@ def compare(
     metric: str = "roc_auc",  # what the page ranks by
 ) -> dict:  # `verdicts`, `table`, `charts`
     "Some runs side by side"
-    found, metric = [_run(visit, r) for r in runs[:5]], metric if metric in METRICS else "roc_auc"  # a time, say, has no value in each fold
-    return dict(verdicts=verdicts(found, metric), table=matrix(found), charts=charts(found, metric))
+    chosen = [_run(visit, r) for r in runs[:5]]
+    results = results_of(chosen)
+    if metric not in METRICS: metric = "roc_auc"  # a time, say, has no value in each fold
+    table = matrix(results, [r.metrics["ece"] for r in chosen])
+    return dict(verdicts=verdicts(results, metric), table=table, charts=charts(results, metric))
 
 # %% ../nbs/06f_workbench.ipynb #7e7a51d1
 def annotate(

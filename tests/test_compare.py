@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from mlp_bench.cli import app
 from mlp_bench.core import InputError
 from mlp_bench.data import load
 from mlp_bench.config import METRICS, Config
-from mlp_bench.tracking import Run
+from mlp_bench.tracking import Run, results_of, settings_of
 from mlp_bench.manager import run
 from mlp_bench.evaluation import score
 
@@ -30,11 +30,20 @@ APP = ROOT / "mlp_bench" / "app"
 def a_run(seed=0, shift=0.0, folds=4, repeats=1, n=80, **settings):
     "A run with made-up predictions on made-up folds; the folds do not depend on the seed"
     rng, y = np.random.default_rng(seed), np.arange(n) // folds % 2
-    oof = pd.concat([pd.DataFrame(dict(fold=r * folds + k, row=np.arange(k, n, folds), y=y[k::folds])) for r in range(repeats) for k in range(folds)], ignore_index=True)
+    parts = [(r * folds + k, k) for r in range(repeats) for k in range(folds)]
+    oof = pd.concat([pd.DataFrame(dict(fold=fold, row=np.arange(k, n, folds), y=y[k::folds])) for fold, k in parts], ignore_index=True)
     oof["p"] = np.clip(0.3 * oof.y + 0.35 + shift * (oof.y - 0.5) + rng.normal(0, 0.25, len(oof)), 0.001, 0.999)
-    table = pd.DataFrame([dict(fold=f, n_train=n - len(o), n_test=len(o), **score(o.y.to_numpy(), o.p.to_numpy()), fit_seconds=0.1 * (seed + 1)) for f, o in oof.groupby("fold")])
-    metrics = {m: table[m].mean() for m in [*METRICS, "fit_seconds"]} | {f"{m}_std": table[m].std() for m in METRICS} | {"ece": 0.03, "predict_us_per_row": 2.0}
+    costs = dict(fit_seconds=0.1 * (seed + 1), predict_us_per_row=2.0)
+    table = pd.DataFrame([dict(fold=f, n_train=n - len(o), n_test=len(o), **score(o.y.to_numpy(), o.p.to_numpy()), **costs)
+                          for f, o in oof.groupby("fold")])
+    metrics = {m: table[m].mean() for m in [*METRICS, *costs]} | {f"{m}_std": table[m].std() for m in METRICS} | {"ece": 0.03}
     return Run(f"{seed:032x}", f"{seed:064x}", False, Config(**settings), metrics, table, oof, np.linspace(0.7, 0.3, 20))
+
+
+def folds_of(*runs): return results_of(runs).folds
+
+
+def predictions_of(*runs): return results_of(runs).predictions
 
 
 def test_interval_is_the_published_formula():
@@ -50,77 +59,107 @@ def test_interval_ignores_folds_without_a_value():
     assert stats.ci95([np.nan, 0.9], 90, 10) is None
 
 
-def test_table_holds_what_the_runs_hold():
+def test_the_summary_holds_what_the_runs_hold():
     runs = [a_run(0), a_run(1, backend="keras")]
-    table = stats.table(runs)
+    table = stats.summary(folds_of(*runs))
     assert list(table.index) == ["NumPy", "Keras"]
-    assert table.roc_auc["Keras"] == runs[1].metrics["roc_auc"]
-    assert (table.brier_lo["NumPy"], table.brier_hi["NumPy"]) == stats.interval(runs[0], "brier")
+    for m in METRICS:
+        assert table[m]["Keras"] == pytest.approx(runs[1].metrics[m], rel=1e-12)
+        assert table[f"{m}_sd"]["Keras"] == pytest.approx(runs[1].metrics[f"{m}_std"], rel=1e-12)
+    assert (table.brier_lo["NumPy"], table.brier_hi["NumPy"]) == stats.interval(runs[0].folds, "brier")
     assert list(table.times_faster) == pytest.approx([2, 1])
     assert "[" in stats.pretty(table).loc["NumPy", "ROC AUC"]
 
 
 def test_one_split_has_no_interval():
-    one = a_run(folds=1)
-    assert np.isnan(stats.table([one]).roc_auc_lo.iloc[0]) and "[" not in stats.pretty(stats.table([one])).loc["NumPy", "ROC AUC"]
-    assert "one split gives no interval" in stats.verdict(one, a_run(1, folds=1, backend="keras"))
+    one, other = a_run(folds=1), a_run(1, folds=1, backend="keras")
+    table = stats.summary(folds_of(one))
+    assert np.isnan(table.roc_auc_lo.iloc[0]) and "[" not in stats.pretty(table).loc["NumPy", "ROC AUC"]
+    assert "one split gives no interval" in comparison.contrast(one, other).verdict
+
+
+def test_tables_keep_the_order_of_the_runs():
+    runs = [a_run(backend=b) for b in ("numpy", "majority", "keras", "hist_gb")]
+    names = ["NumPy", "Majority class", "Keras", "Gradient boosting"]
+    results = results_of(runs)
+    assert list(results.settings.model) == names
+    for table in (results.folds, results.predictions, results.curves): assert [n for _, n, _ in stats.by_model(table)] == names
+
+
+def test_a_setting_that_a_backend_does_not_have_is_empty():
+    settings = settings_of([a_run(), a_run(backend="logistic")])
+    assert settings.epochs[0] == 100 and settings.epochs[1] is None and settings.seed[1] == 0
 
 
 def test_labels_tell_runs_of_one_backend_apart():
-    assert stats.labels([a_run(), a_run(hidden_layer_sizes=(8,))]) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
+    def labels(*runs): return list(settings_of(runs).model)
+    assert labels(a_run(), a_run(hidden_layer_sizes=(8,))) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
     many = dict(hidden_layer_sizes=(8,), dropout=0.4, epochs=7, learning_rate=0.01)
-    assert stats.labels([a_run(), replace(a_run(**many), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
-    assert stats.labels([a_run(dropout=0.4), a_run(backend="logistic")]) == ["NumPy", "Logistic regression"]  # whose dropout is nobody's business
-    assert stats.labels([a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)]) == ["NumPy 00000000", "NumPy ffffffff"]
+    assert labels(a_run(), replace(a_run(**many), run_id="f" * 32)) == ["NumPy 00000000", "NumPy ffffffff"]
+    assert labels(a_run(dropout=0.4), a_run(backend="logistic")) == ["NumPy", "Logistic regression"]  # whose dropout is nobody's business
+    assert labels(a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)) == ["NumPy 00000000", "NumPy ffffffff"]
+    assert labels(a_run(), a_run()) == ["NumPy 00000000", "NumPy 00000000 (2)"]
 
 
-def test_verdict_is_that_of_the_contrast():
+def test_the_contrast_names_the_faster_one_whichever_comes_first():
     a, b = a_run(0, shift=0.3), a_run(1, backend="keras")
-    assert stats.verdict(a, b) == stats.contrast(a, b).verdict
-    assert "NumPy trained 2 times as fast" in stats.verdict(a, b) and "NumPy trained 2 times as fast" in stats.verdict(b, a)
+    for c in (comparison.contrast(a, b), comparison.contrast(b, a)): assert "NumPy trained 2 times as fast" in c.verdict
 
 
 def test_verdict_says_when_the_folds_cannot_tell():
-    assert "cannot be told apart" in stats.verdict(a_run(0), a_run(1, backend="keras"))
-    assert "NumPy is better than Keras" in stats.verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
+    def verdict(a, b): return comparison.contrast(a, b).verdict
+    assert "cannot be told apart" in verdict(a_run(0), a_run(1, backend="keras"))
+    assert "NumPy is better than Keras" in verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
 
 
 def test_verdict_without_an_auc_says_so():
     a = a_run()
     none = replace(a, folds=a.folds.assign(roc_auc=np.nan))
-    assert stats.verdict(none, none).startswith("No fold has test rows of both classes")
+    assert comparison.contrast(none, none).verdict.startswith("No fold has test rows of both classes")
 
 
 def test_confusion_adds_up_to_the_rows_whatever_the_repeats():
-    assert figures.confusion(a_run(repeats=3)).sum() == pytest.approx(80)
+    assert figures.confusion(a_run(repeats=3).oof).sum() == pytest.approx(80)
 
 
 def test_reliability_groups_are_of_equal_size():
-    groups = figures.reliability(a_run(n=86))
+    groups = figures.reliability(a_run(n=86).oof)
     assert groups.n.sum() == 86 and groups.n.max() - groups.n.min() <= 1
 
 
-@pytest.mark.parametrize("name", ["roc_figure", "calibration_figure", "curve_figure", "confusion_figure", "precision_recall_figure", "decision_figure", "contrast_figure"])
-def test_figures_draw_themselves_in_the_page_s_colour_with_a_text_alternative(name):
-    runs = [a_run(0), a_run(1, backend="keras")]
-    given = {"confusion_figure": runs[0], "contrast_figure": [stats.contrast(*runs)]}
-    figure = getattr(figures, name)(given.get(name, runs))
-    drawn = figures.svg(figure)
-    assert figure.alt.endswith(".") and f'aria-label="{figure.alt}"' in drawn
-    assert "currentColor" in drawn and figures.INK not in drawn and len(drawn) < 100_000
-    ids = re.findall(r'id="([^"]+)"', drawn)
-    assert len(ids) == len(set(ids))
+def charts(*runs):
+    results = results_of(runs)
+    return [*figures.overview(results.predictions, results.curves), figures.precision_recall_chart(results.predictions),
+            figures.decision_chart(results.predictions), figures.contrast_chart(stats.contrasts(results.folds)),
+            figures.fold_chart(results.folds, "brier")]
+
+
+def test_charts_draw_themselves_in_the_page_s_colour_with_a_text_alternative():
+    for chart in charts(a_run(0), a_run(1, backend="keras")):
+        drawn = figures.svg(chart)
+        assert chart.alt.endswith(".") and f'aria-label="{chart.alt}"' in drawn
+        assert "currentColor" in drawn and figures.INK not in drawn and len(drawn) < 100_000
+        ids = re.findall(r'id="([^"]+)"', drawn)
+        assert len(ids) == len(set(ids))
+
+
+def test_charts_are_plain_data_of_some_hundred_points():
+    for chart in charts(a_run(0, n=3000, repeats=2), a_run(1, n=3000, repeats=2, backend="keras")):
+        facts = asdict(chart)
+        assert json.loads(json.dumps(facts, allow_nan=False, default=str)).keys() == facts.keys()
+        for line in chart.lines: assert len(line.x) == len(line.y) <= 400
 
 
 def test_names_with_dollars_backslashes_and_tags_are_drawn_as_they_are():
-    html = figures.figures_html([a_run(0, recipe=r'a$b\1<"script">'), a_run(1, recipe="c$")])
+    results = results_of([a_run(0, recipe=r'a$b\1<"script">'), a_run(1, recipe="c$")])
+    html = figures.gallery(figures.overview(results.predictions, results.curves))
     assert "<script" not in html and html.count("<svg ") == 5 and "a$b" in html
 
 
 def test_figures_without_a_curve_say_so():
-    bare = replace(a_run(backend="logistic"), curve=np.array([]))
-    assert "None of these" in figures.curve_figure([bare]).alt
-    assert figures.figures_html([bare]).count("<figure>") == 3
+    bare = results_of([replace(a_run(backend="logistic"), curve=np.array([]))])
+    assert "None of these" in figures.loss_chart(bare.curves).alt
+    assert len(figures.overview(bare.predictions, bare.curves)) == 3
 
 
 def test_rank_counts_like_with_like(store):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_1samp
 from sklearn.datasets import make_moons
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score, roc_curve
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
-from test_compare import a_run
+from test_compare import a_run, folds_of
 
 from mlp_bench import figures, stats
+from mlp_bench.comparison import contrast
 from mlp_bench.core import InputError
 from mlp_bench.config import METRICS
 
@@ -86,7 +87,7 @@ def test_fewer_than_two_folds_answer_nothing(few):
 def test_a_contrast_turned_round_changes_signs_only():
     a, b = a_run(0, shift=0.1), a_run(1, backend="keras")
     for metric in (*METRICS, *stats.MEASURES):
-        c, back = stats.contrast(a, b, metric), stats.contrast(b, a, metric)
+        c, back = contrast(a, b, metric), contrast(b, a, metric)
         assert c.difference == pytest.approx(-back.difference) and c.ci95 == pytest.approx([-x for x in back.ci95[::-1]])
         assert (c.p_value, c.p_equivalent, *c.probabilities) == pytest.approx((back.p_value, back.p_equivalent, *back.probabilities[::-1]))
         assert c.names == back.names[::-1] and c.times_faster == pytest.approx(1 / back.times_faster) == pytest.approx(2)
@@ -95,15 +96,15 @@ def test_a_contrast_turned_round_changes_signs_only():
 def test_better_means_less_where_less_is_better():
     good, bad = a_run(0, shift=0.3, folds=8, n=400), a_run(1, folds=8, n=400, backend="keras")
     for metric in METRICS:
-        c = stats.contrast(good, bad, metric)
+        c = contrast(good, bad, metric)
         assert c.probabilities[2] > 0.9 and "NumPy is better than Keras" in c.verdict
         assert ("lower is better" in c.verdict) == (c.difference < 0) == (metric in ("log_loss", "brier"))
-        assert "Keras is worse than NumPy" in stats.contrast(bad, good, metric).verdict
+        assert "Keras is worse than NumPy" in contrast(bad, good, metric).verdict
 
 
 def test_identical_predictions_are_equivalent():
     a = a_run()
-    c = stats.contrast(a, replace(a, run_id="f" * 32))
+    c = contrast(a, replace(a, run_id="f" * 32))
     assert c.equivalent and not c.different and c.p_value == 1 and "practically equivalent: ΔROC AUC +0.000 [0.000, 0.000]" in c.verdict
     assert "both took equally long to train" in c.verdict
 
@@ -119,32 +120,32 @@ def test_the_verdict_reads_as_promised():
 
 
 def test_one_split_and_no_split_say_so():
-    one = stats.contrast(a_run(folds=1), a_run(1, folds=1, backend="keras"))
+    one = contrast(a_run(folds=1), a_run(1, folds=1, backend="keras"))
     assert one.ci95 is None and one.p_value is None and "one split gives no interval" in one.verdict and "1 fold" in repr(one)
     a = a_run()
-    none = stats.contrast(replace(a, folds=a.folds.assign(roc_auc=np.nan)), a)
+    none = contrast(replace(a, folds=a.folds.assign(roc_auc=np.nan)), a)
     assert none.folds == 0 and none.verdict.startswith("No fold has test rows of both classes") and none.as_dict()["difference"] is None
 
 
 def test_folds_without_a_value_are_left_out():
     a, b = a_run(0), a_run(1)
     gap = replace(a, folds=a.folds.assign(roc_auc=a.folds.roc_auc.where(a.folds.fold > 0)))
-    c = stats.contrast(gap, b)
+    c = contrast(gap, b)
     assert c.folds == 3 and c.difference == pytest.approx((a.folds.roc_auc - b.folds.roc_auc)[1:].mean())
 
 
 def test_a_contrast_is_json():
-    told = json.loads(json.dumps(stats.contrast(a_run(0), a_run(1, backend="keras")).as_dict(), allow_nan=False))
+    told = json.loads(json.dumps(contrast(a_run(0), a_run(1, backend="keras")).as_dict(), allow_nan=False))
     assert told["names"] == ["NumPy", "Keras"] and len(told["ci95"]) == 2 and len(told["probabilities"]) == 3
     assert {"difference", "p_value", "p_equivalent", "equivalent", "different", "times_faster", "verdict", "margin", "metric", "folds"} <= set(told)
 
 
 def test_what_cannot_be_contrasted_gets_a_sentence():
-    with pytest.raises(InputError, match="same folds"): stats.contrast(a_run(folds=4), a_run(folds=5))
-    with pytest.raises(InputError, match="Unknown metric 'ece'.*roc_auc"): stats.contrast(a_run(), a_run(1), "ece")
+    with pytest.raises(InputError, match="same folds"): contrast(a_run(folds=4), a_run(folds=5))
+    with pytest.raises(InputError, match="Unknown metric 'ece'.*roc_auc"): contrast(a_run(), a_run(1), "ece")
     for margin in (0, -1, np.nan, np.inf, "wide"):
-        with pytest.raises(InputError, match="margin"): stats.contrast(a_run(), a_run(1), margin=margin)
-    with pytest.raises(InputError, match="two runs"): stats.contrasts([a_run()])
+        with pytest.raises(InputError, match="margin"): contrast(a_run(), a_run(1), margin=margin)
+    with pytest.raises(InputError, match="two runs"): stats.contrasts(folds_of(a_run()))
 
 
 # several at once
@@ -163,22 +164,22 @@ def test_holm_lies_between_no_correction_and_bonferroni():
 
 def test_contrasts_are_each_against_the_first():
     runs = [a_run(0, shift=0.3), a_run(1, backend="keras"), a_run(2, backend="logistic")]
-    found = stats.contrasts(runs, "brier")
+    found = stats.contrasts(folds_of(*runs), "brier")
     assert list(found.a) == ["NumPy"] * 2 and list(found.b) == ["Keras", "Logistic regression"]
     for i, other in enumerate(runs[1:]):
-        c = stats.contrast(runs[0], other, "brier")
+        c = contrast(runs[0], other, "brier")
         assert (found.difference[i], found.lo[i], found.hi[i], found.p_value[i]) == pytest.approx((c.difference, *c.ci95, c.p_value))
     assert list(found.p_holm) == pytest.approx(list(stats.holm(found.p_value))) and list(found.p_equivalent_holm) == pytest.approx(list(stats.holm(found.p_equivalent)))
 
 
 def test_the_sentences_of_several_follow_the_corrected_p():
     runs = [a_run(0, shift=0.1), *(a_run(s, backend=b) for s, b in enumerate(("keras", "logistic", "sklearn_mlp", "hist_gb", "majority"), 1))]
-    found = stats.contrasts(runs)
+    found = stats.contrasts(folds_of(*runs))
     for row in found.itertuples(): assert (" better than " in row.verdict or " worse than " in row.verdict) == (row.p_holm < 0.05)
 
 
 def test_contrasts_of_single_splits_have_no_p():
-    found = stats.contrasts([a_run(s, folds=1) for s in range(3)])
+    found = stats.contrasts(folds_of(*(a_run(s, folds=1) for s in range(3))))
     assert found[["p_value", "p_holm", "lo", "better"]].isna().all(axis=None) and found.verdict.str.contains("one split gives no interval").all()
 
 
@@ -186,12 +187,21 @@ def test_contrasts_of_single_splits_have_no_p():
 
 def test_measures_are_scikit_learn_s_fold_by_fold():
     run = a_run(3, folds=5, n=200)
-    found, folds = stats.measures(run), [(o.y, o.p) for _, o in run.oof.groupby("fold")]
-    assert list(found.index) == [*METRICS, *stats.MEASURES]
-    assert found["mean"]["balanced_accuracy"] == pytest.approx(np.mean([balanced_accuracy_score(y, p > 0.5) for y, p in folds]))
-    assert found["mean"]["average_precision"] == pytest.approx(np.mean([average_precision_score(y, p) for y, p in folds]))
-    for m in METRICS: assert found["mean"][m] == pytest.approx(run.metrics[m]) and found.sd[m] == pytest.approx(run.metrics[f"{m}_std"])
-    assert (found.lo < found["mean"]).all() and (found["mean"] < found.hi).all()
+    measured, folds = stats.fold_measures(run.oof), [(o.y, o.p) for _, o in run.oof.groupby("fold")]
+    assert measured.balanced_accuracy.tolist() == pytest.approx([balanced_accuracy_score(y, p > 0.5) for y, p in folds])
+    assert measured.average_precision.tolist() == pytest.approx([average_precision_score(y, p) for y, p in folds])
+    table = stats.summary(folds_of(run), (*METRICS, *stats.MEASURES)).iloc[0]
+    for m in (*METRICS, *stats.MEASURES): assert table[f"{m}_lo"] < table[m] < table[f"{m}_hi"]
+
+
+def test_hits_and_alarms_are_scikit_learn_s_curves_with_ties_too():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y, p = rng.permutation([0] * 30 + [1] * 20), rng.integers(0, 12, 50) / 12
+        hits, alarms = stats.hits_and_alarms(y, p)
+        fpr, tpr, _ = roc_curve(y, p, drop_intermediate=False)
+        assert alarms / 30 == pytest.approx(fpr) and hits / 20 == pytest.approx(tpr)
+        assert stats.MEASURES["average_precision"](y, p) == pytest.approx(average_precision_score(y, p))
 
 
 def test_sensitivity_at_90_percent_specificity_is_found_by_trying_every_threshold():
@@ -205,35 +215,36 @@ def test_sensitivity_at_90_percent_specificity_is_found_by_trying_every_threshol
 def test_a_fold_of_one_class_has_no_measures():
     run = a_run()
     gap = replace(run, oof=run.oof.assign(y=run.oof.y.where(run.oof.fold > 0, 1)))
-    assert np.isnan(stats.per_fold(gap, "average_precision")).tolist() == [True, False, False, False]
-    assert np.isfinite(stats.measures(gap)["mean"]).all()
+    assert np.isnan(stats.fold_measures(gap.oof).average_precision).tolist() == [True, False, False, False]
+    assert np.isfinite(stats.summary(folds_of(gap), tuple(stats.MEASURES)).average_precision).all()
 
 
 def test_confusion_at_a_threshold_counts_what_is_above_it():
-    run = a_run(repeats=2)
-    for threshold in (0, 0.2, 0.5, 1): assert figures.confusion(run, threshold)[:, 1].sum() == pytest.approx((run.oof.p > threshold).sum() / 2)
-    assert (figures.confusion(run) == figures.confusion(run, 0.5)).all()
-    with pytest.raises(InputError, match="0 to 1"): figures.confusion(run, 1.5)
-    assert "threshold 0.2" in figures.confusion_figure(run, threshold=0.2).alt
+    oof = a_run(repeats=2).oof
+    for threshold in (0, 0.2, 0.5, 1): assert figures.confusion(oof, threshold)[:, 1].sum() == pytest.approx((oof.p > threshold).sum() / 2)
+    assert (figures.confusion(oof) == figures.confusion(oof, 0.5)).all()
+    with pytest.raises(InputError, match="0 to 1"): figures.confusion(oof, 1.5)
+    chart = figures.confusion_chart(oof.assign(model="NumPy"), threshold=0.2)
+    assert "threshold 0.2" in chart.alt and "threshold 0.2" in chart.title
 
 
 def test_net_benefit_is_vickers_and_elkin_s():
-    run, share = a_run(5), a_run(5).oof.y.mean()
+    oof = a_run(5).oof
     for at in (0.1, 0.35, 0.8):
-        treated = run.oof.p > at
-        assert figures.net_benefit(run, [at])[0] == pytest.approx((treated & (run.oof.y == 1)).mean() - (treated & (run.oof.y == 0)).mean() * at / (1 - at))
-    everyone = replace(run, oof=run.oof.assign(p=1.0))
-    assert figures.net_benefit(everyone, [0.0, 0.5]) == pytest.approx([share, share - (1 - share)])
-    assert figures.net_benefit(replace(run, oof=run.oof.assign(p=0.0)), [0.3]) == pytest.approx([0])
+        treated = oof.p > at
+        assert figures.net_benefit(oof, [at])[0] == pytest.approx((treated & (oof.y == 1)).mean() - (treated & (oof.y == 0)).mean() * at / (1 - at))
+    everyone = oof.assign(p=1.0)
+    assert figures.net_benefit(everyone, [0.0, 0.5]) == pytest.approx([oof.y.mean(), 2 * oof.y.mean() - 1])
+    assert figures.net_benefit(oof.assign(p=0.0), [0.3]) == pytest.approx([0])
 
 
 def test_the_roc_band_holds_the_middle_folds():
-    run = a_run(0, folds=10, n=400)
-    grid, low, high = figures.roc_band(run, share=1)
+    oof = a_run(0, folds=10, n=400).oof
+    grid, low, high = figures.roc_band(oof, share=1)
     assert (np.diff(low) >= 0).all() and (np.diff(high) >= 0).all() and low[-1] == high[-1] == 1
-    aucs = [roc_auc_score(o.y, o.p) for _, o in run.oof.groupby("fold")]
+    aucs = [roc_auc_score(o.y, o.p) for _, o in oof.groupby("fold")]
     assert np.trapezoid(low, grid) <= min(aucs) + 0.02 and np.trapezoid(high, grid) >= max(aucs) - 0.02
-    assert figures.roc_band(a_run(folds=1)) is None
+    assert figures.roc_band(a_run(folds=1).oof) is None
 
 
 # error rates

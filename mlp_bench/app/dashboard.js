@@ -52,20 +52,18 @@ const W = 440, H = 300, L = 50, R = 10, T = 8, B = 42
 const colour = i => `var(--c${i % 5})`
 const DASHES = ["", "7 3", "2 2.5", "9 3 2 3", "4 4"]
 
-// spec: { title, alt, x, y: axis names, xlim, ylim, diagonal, level, lines: [{ name, x, y, lo, hi, points, style, faint }] }
+// spec: a `Chart` of mlp_bench/figures.py: { title, alt, x, y: axis names, xlim, ylim, lines: [{ name, x, y, lo, hi, joined, points, style, faint }] }
 function chart(spec) {
-  const lines = spec.lines, [x0, x1] = extent(lines.map(l => l.x), spec.xlim), [y0, y1] = extent(lines.flatMap(l => [l.y, l.lo || [], l.hi || []]).concat([[spec.level ?? NaN]]), spec.ylim)
+  const lines = spec.lines, [x0, x1] = extent(lines.map(l => l.x), spec.xlim), [y0, y1] = extent(lines.flatMap(l => [l.y, l.lo || [], l.hi || []]), spec.ylim)
   const X = v => L + (v - x0) / (x1 - x0) * (W - L - R), Y = v => H - B - (v - y0) / (y1 - y0) * (H - T - B)
   const at = (xs, ys) => xs.map((x, i) => ys[i] === null ? null : `${X(x).toFixed(1)},${Y(ys[i]).toFixed(1)}`).filter(Boolean)
   const parts = [ticks(x0, x1, 6).map(v => [s("line", { class: "grid", x1: X(v), x2: X(v), y1: T, y2: H - B }), s("text", { x: X(v), y: H - B + 16, "text-anchor": "middle" }, tick(v))]),
     ticks(y0, y1).map(v => [s("line", { class: "grid", x1: L, x2: W - R, y1: Y(v), y2: Y(v) }), s("text", { x: L - 7, y: Y(v) + 4, "text-anchor": "end" }, tick(v))]),
     s("text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle", class: "axis" }, spec.x), s("text", { class: "axis", "text-anchor": "middle", transform: `translate(12 ${(T + H - B) / 2}) rotate(-90)` }, spec.y)]
-  if (spec.diagonal) parts.push(s("line", { class: "chance", x1: X(Math.max(x0, y0)), y1: Y(Math.max(x0, y0)), x2: X(Math.min(x1, y1)), y2: Y(Math.min(x1, y1)) }))
-  if (Number.isFinite(spec.level)) parts.push(s("line", { class: "chance", x1: L, x2: W - R, y1: Y(spec.level), y2: Y(spec.level) }))
   for (const l of lines) if (l.lo) parts.push(s("path", { class: "band", style: `fill:${colour(l.style)}`, d: `M${at(l.x, l.lo).join("L")}L${at(l.x, l.hi).reverse().join("L")}Z` }))
   for (const l of lines) {
     const points = at(l.x, l.y), ink = `stroke:${colour(l.style)}`
-    if (l.points !== "only" && points.length) parts.push(s("path", { class: l.faint ? "line faint" : "line", style: ink, "stroke-dasharray": DASHES[(l.dash ?? l.style) % 5], "data-points": points.length, d: `M${points.join("L")}` }))
+    if (l.joined !== false && points.length) parts.push(s("path", { class: l.style === null ? "chance" : l.faint ? "line faint" : "line", style: l.style === null ? null : ink, "stroke-dasharray": l.style === null ? null : DASHES[(l.dash ?? l.style) % 5], "data-points": points.length, d: `M${points.join("L")}` }))
     if (l.points) parts.push(points.map(p => s("circle", { class: "point", style: `fill:${colour(l.style)}`, cx: p.split(",")[0], cy: p.split(",")[1], r: 3.2 })))
   }
   const cross = s("line", { class: "cross", y1: T, y2: H - B, visibility: "hidden" }), read = h("div", { class: "readout", hidden: true, "aria-hidden": "true" })
@@ -83,7 +81,7 @@ function chart(spec) {
   const named = lines.filter(l => l.name)
   return h("figure", {}, h("h3", {}, spec.title), named.length > 1 || spec.legend ? h("ul", { class: "legend" }, named.map(l => h("li", {}, sample(l), l.name))) : null, h("div", { class: "plot" }, drawing, read), h("figcaption", {}, spec.alt))
 }
-const sample = l => s("svg", { width: 26, height: 10, "aria-hidden": "true" }, l.points === "only" ? s("circle", { cx: 13, cy: 5, r: 3.5, style: `fill:${colour(l.style)}` })
+const sample = l => s("svg", { width: 26, height: 10, "aria-hidden": "true" }, l.joined === false ? s("circle", { cx: 13, cy: 5, r: 3.5, style: `fill:${colour(l.style)}` })
   : s("path", { class: l.faint ? "line faint" : "line", d: "M1,5L25,5", style: `stroke:${colour(l.style)}`, "stroke-dasharray": DASHES[(l.dash ?? l.style) % 5] }))
 
 // every run a line across the settings that differ; its colour is its score

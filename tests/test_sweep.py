@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from mlp_bench.sweeps import KILLED, batches, grid, measure_together, sweep, wor
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 HEART = load("heart")
+COMMAND = [sys.executable, "-c", "from mlp_bench.cli import main; main()", "sweep"]
 FATAL = 13  # a seed
 
 
@@ -39,20 +40,25 @@ def small(count): return [replace(SMALL, seed=s) for s in range(count)]
 def complete(configs, n_runs=None):
     "All results are there, each once, and as if trained alone"
     table = runs()
-    assert len(tracking.purgeable(all=True)) == len(table) == (n_runs or len(configs)), "no run is doubled or half"
+    recorded = len(tracking.purgeable(all=True))
+    assert recorded == len(table) == (n_runs or len(configs)), "no run is doubled or half"
     assert set(table.key) >= {key_of(c, HEART) for c in configs} and table.key.is_unique
     for c in (configs[0], configs[-1]): assert find(key_of(c, HEART)).oof.equals(measure(c, HEART).oof)
 
 
 # What a worker does
 
-VARIED = dict(learning_rate=[1e-3, 1e-2], dropout=[0, 0.3], l2=[0, 1e-3], weight_decay=[0, 0.1], label_smoothing=[0, 0.1], class_weight=[None, "balanced"],
-              ensemble=[1, 2], seed=[0, 1])  # what may differ within a fleet
+VARIED = dict(learning_rate=[1e-3, 1e-2], dropout=[0, 0.3], l2=[0, 1e-3], weight_decay=[0, 0.1],
+              ensemble=[1, 2], label_smoothing=[0, 0.1], class_weight=[None, "balanced"],
+              seed=[0, 1])  # what may differ within a fleet
 FIXED = dict(plan=["cv:3"], epochs=[5], hidden_layer_sizes=[(8, 4)])
 
 
-@pytest.mark.parametrize("others", [{}, dict(recipe=["robust"], optimizer=["adamw"], dtype=["float64"], average_last=[0.5]), dict(early_stopping=[True], patience=[2]),
-                                    dict(plan=["holdout"], rng=["keras"])])
+SHARED = [{}, dict(recipe=["robust"], optimizer=["adamw"], dtype=["float64"], average_last=[0.5]),
+          dict(early_stopping=[True], patience=[2]), dict(plan=["holdout"], rng=["keras"])]
+
+
+@pytest.mark.parametrize("others", SHARED)
 def test_configurations_that_are_measured_together_have_the_bits_that_they_have_alone(others):
     configs = grid(VARIED | FIXED | others, random=4)
     assert len(batches(configs, HEART, 1)) <= 2
@@ -61,15 +67,19 @@ def test_configurations_that_are_measured_together_have_the_bits_that_they_have_
         assert together.oof.equals(alone.oof) and np.array_equal(together.curve, alone.curve)
         timed = ["fit_seconds", "predict_us_per_row"]
         assert together.folds.drop(columns=timed).equals(alone.folds.drop(columns=timed))
-        for (W, b), (V, a) in zip(together.model.net.members_, alone.model.net.members_): assert all(map(np.array_equal, W + b, V + a))
-        assert together.model.predict(HEART.X).equals(alone.model.predict(HEART.X)) and set(together.figures) == {"roc.png", "confusion.png", "calibration.png"}
+        for (W, b), (V, a) in zip(together.model.net.members_, alone.model.net.members_):
+            assert all(map(np.array_equal, W + b, V + a))
+        assert together.model.predict(HEART.X).equals(alone.model.predict(HEART.X))
+        assert set(together.figures) == {"roc.png", "confusion.png", "calibration.png"}
 
 
 def test_a_worker_returns_what_can_travel_and_never_raises():
     wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
-    answers = pickle.loads(pickle.dumps(work([wild, replace(wild, learning_rate=0.1, epochs=2), replace(SMALL, backend="logistic")], HEART)))
-    assert [key for key, _ in answers] == [key_of(wild, HEART), *(key_of(c, HEART) for c in (replace(wild, learning_rate=0.1, epochs=2), replace(SMALL, backend="logistic")))]
-    assert "learning_rate" in answers[0][1] and all(0.5 < m.metrics["roc_auc"] < 1 for _, m in answers[1:])
+    others = [replace(wild, learning_rate=0.1, epochs=2), replace(SMALL, backend="logistic")]
+    (key, why), *answers = pickle.loads(pickle.dumps(work([wild, *others], HEART)))
+    assert key is None and "learning_rate" in why
+    assert [key for key, _ in answers] == [key_of(c, HEART) for c in others]
+    assert all(0.5 < evaluation.metrics["roc_auc"] < 1 for _, evaluation in answers)
 
 
 def test_a_worker_uses_one_core_and_no_tracking():
@@ -81,20 +91,24 @@ def test_a_worker_uses_one_core_and_no_tracking():
         from mlp_bench.data import load
         from mlp_bench.config import Config
         from mlp_bench.sweeps import work
-        with patch.object(fleet, "work_together", side_effect=AssertionError("more processes")), patch("mlp_bench.estimators.MIN_PARALLEL_WORK", 0):
-            for batch in [Config(plan="cv:3", epochs=2, ensemble=12)], [Config(plan="cv:3", epochs=2, ensemble=6, seed=s) for s in (0, 1)]:
-                assert all(not isinstance(m, str) for _, m in work(batch, load("heart")))
+        one = [Config(plan="cv:3", epochs=2, ensemble=12)]
+        two = [Config(plan="cv:3", epochs=2, ensemble=6, seed=s) for s in (0, 1)]
+        elsewhere = patch.object(fleet, "work_together", side_effect=AssertionError("more processes"))
+        with elsewhere, patch("mlp_bench.estimators.MIN_PARALLEL_WORK", 0):
+            for batch in one, two: assert all(key for key, _ in work(batch, load("heart")))
         print([m for m in ("mlflow", "tensorflow") if m in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr[-2000:]
 
 
 def test_a_batch_shares_what_a_fleet_must_share_and_everybody_has_work():
-    configs = grid(dict(learning_rate=[1e-3, 2e-3, 3e-3, 4e-3], hidden_layer_sizes=[(4,), (8,)], recipe=["standard", "robust"], backend=["numpy", "keras", "logistic"]))
+    configs = grid(dict(learning_rate=[1e-3, 2e-3, 3e-3, 4e-3], hidden_layer_sizes=[(4,), (8,)],
+                        recipe=["standard", "robust"], backend=["numpy", "keras", "logistic"]))
     for workers in 1, 2, 3:
         cut = batches(configs, HEART, workers)
         assert sorted(map(repr, sum(cut, []))) == sorted(map(repr, configs)) and len(cut) >= 2 * workers
-        assert all(len({(c.backend, c.recipe, c.hidden_layer_sizes) for c in batch}) == 1 and (batch[0].backend == "numpy" or len(batch) == 1) for batch in cut)
+        assert all(len({(c.backend, c.recipe, c.hidden_layer_sizes) for c in batch}) == 1 for batch in cut)
+        assert all(batch[0].backend == "numpy" or len(batch) == 1 for batch in cut)
         assert cut[0][0].backend == "keras"  # what takes long comes first
     assert [len(b) for b in batches(small(8), HEART, 2)] == [2] * 4
 
@@ -102,27 +116,29 @@ def test_a_batch_shares_what_a_fleet_must_share_and_everybody_has_work():
 # Grids
 
 def test_a_random_sample_is_drawn_from_the_grid_and_is_the_same_every_time():
-    settings = dict(learning_rate=np.geomspace(1e-4, 1e-1, 50).tolist(), dropout=[0, 0.1, 0.2], seed=list(range(100)))
+    rates = np.geomspace(1e-4, 1e-1, 50).tolist()
+    settings = dict(learning_rate=rates, dropout=[0, 0.1, 0.2], seed=list(range(100)))
     one, again, other = (grid(settings, random=20, sample_seed=s) for s in (0, 0, 1))
-    assert one == again != other and len(set(one)) == 20 and all(c.learning_rate in settings["learning_rate"] for c in one)
+    assert one == again != other and len(set(one)) == 20
+    assert all(c.learning_rate in rates for c in one)
     assert len(grid(dict(seed=[0, 1]), random=20)) == 2
 
 
 # The local engine
 
-def fatal(i, job):
-    "As `_numbered`, but one configuration kills its worker every time, and another one once"
-    seeds = {c.seed for c in job[0]}
+def fatal(configs, dataset):
+    "As `work`, but one configuration kills its worker every time, and another one once"
+    seeds, once = {c.seed for c in configs}, Path(os.environ["ONCE"])
     if FATAL in seeds: os.kill(os.getpid(), signal.SIGKILL)
-    if 2 in seeds and not (once := Path(os.environ["ONCE"])).exists():
+    if 2 in seeds and not once.exists():
         once.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return i, work(*job)
+    return work(configs, dataset)
 
 
 @pytest.fixture
 def fresh_workers():
-    "joblib keeps its workers for whoever comes next, with the environment that they were started in"
+    "loky keeps its workers for whoever comes next, with the environment that they were started in"
     if reusable_executor._executor: reusable_executor._executor.shutdown(wait=True, kill_workers=True)
 
 
@@ -130,7 +146,9 @@ def fresh_workers():
 def test_a_killed_workers_configurations_are_measured_by_another(store):
     configs, killed = small(12), []
     def tell(share, text):
-        if share and not killed: killed.append(next(iter(reusable_executor._executor._processes))) or os.kill(killed[0], signal.SIGKILL)
+        if not share or killed: return
+        killed.append(next(iter(reusable_executor._executor._processes)))
+        os.kill(killed[0], signal.SIGKILL)
     done = sweep(configs, jobs=2, progress=tell)
     assert killed and str(done) == "12 trained, 0 found in the store, 0 skipped"
     complete(configs)
@@ -139,35 +157,40 @@ def test_a_killed_workers_configurations_are_measured_by_another(store):
 
 
 @pytest.mark.slow
-def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(store, monkeypatch, fresh_workers):
+def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(
+        store, monkeypatch, fresh_workers):
     monkeypatch.setenv("ONCE", str(store / "once"))
-    monkeypatch.setattr(sweeps, "_numbered", fatal)
+    monkeypatch.setattr(sweeps, "work", fatal)
     configs = small(FATAL + 1)
     done = sweep(configs, jobs=2)
-    assert (store / "once").exists() and [(c.seed, why) for c, why in done.skipped] == [(FATAL, KILLED)] and len(done.trained) == FATAL
+    assert (store / "once").exists() and len(done.trained) == FATAL
+    assert [(c.seed, why) for c, why in done.skipped] == [(FATAL, KILLED)]
     complete(configs[:FATAL])
 
 
 @pytest.mark.slow
 def test_one_job_is_a_process_too(store, monkeypatch, fresh_workers):
-    monkeypatch.setattr(sweeps, "_numbered", fatal)
+    monkeypatch.setattr(sweeps, "work", fatal)
     monkeypatch.setenv("ONCE", __file__)
     done = sweep([*small(1), replace(SMALL, seed=FATAL)], jobs=1)
     assert len(done.trained) == 1 and [c.seed for c, _ in done.skipped] == [FATAL]
 
 
-def test_a_large_table_that_joblib_hands_over_as_a_read_only_map_of_a_file_is_as_good(tmp_path):
+def test_a_table_that_is_a_read_only_map_of_a_file_is_as_good(tmp_path):
     joblib.dump(HEART, tmp_path / "heart")
     mapped = joblib.load(tmp_path / "heart", mmap_mode="r")
     assert not mapped.y.flags.writeable
     for batch in small(2), [replace(SMALL, recipe="seed")]:
-        for (key, found), c in zip(work(batch, mapped), batch): assert key == key_of(c, HEART) and found.oof.equals(measure(c, HEART).oof)
+        for (key, evaluation), c in zip(work(batch, mapped), batch):
+            assert key == key_of(c, HEART) and evaluation.oof.equals(measure(c, HEART).oof)
 
 
 def test_one_table_several_backends_and_what_cannot_be_trained(store):
-    configs = grid(dict(backend=["numpy", "logistic", "majority"], seed=[0, 1], early_stopping=[False, True], average_last=[0, 0.5], plan=["cv:2"], epochs=[1], hidden_layer_sizes=[(4,)]))
+    configs = grid(dict(backend=["numpy", "logistic", "majority"], seed=[0, 1], early_stopping=[False, True],
+                        average_last=[0, 0.5], plan=["cv:2"], epochs=[1], hidden_layer_sizes=[(4,)]))
     done = sweep(configs, jobs=2)
-    assert len(done.trained) == 6 + 2 and {c.backend for c, _ in done.skipped} == {"numpy"} and len(done.skipped) == 2, "baselines read no seed but their own, so equal ones are one"
+    assert len(done.trained) == 6 + 2, "baselines read no seed but their own, so equal ones are one"
+    assert [c.backend for c, _ in done.skipped] == ["numpy"] * 2
     assert all("average_last" in why for _, why in done.skipped) and len(runs()) == 8
     with pytest.raises(InputError, match="one table"): sweep([SMALL, replace(SMALL, data="heart-restored")])
 
@@ -180,61 +203,84 @@ def test_a_result_that_arrives_twice_is_stored_once(store):
 
 def test_the_answer_of_a_worker_with_other_libraries_is_not_taken(store):
     done = sweeps.Sweep(HEART)
-    sweeps._keep(done, SMALL, "0" * 64, measure(SMALL, HEART))
+    done.record(SMALL, "0" * 64, measure(SMALL, HEART))
     assert "other versions" in done.skipped[0][1] and not done.trained and runs().empty
 
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished(store):
     tracking.connect()
-    args = ["sweep", "--plan", "cv:10", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", ",".join(map(str, range(200))), "--jobs", "2"]
-    child = subprocess.Popen([sys.executable, "-c", "from mlp_bench.cli import main; main()", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    seeds = ",".join(map(str, range(200)))
+    args = ["--plan", "cv:10", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", seeds, "--jobs", "2"]
+    child = subprocess.Popen([*COMMAND, *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                             start_new_session=True)
     while len(runs()) < 3: time.sleep(0.1)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
-    out, said = child.communicate(timeout=60)
-    kept = len(runs())
-    assert child.returncode == 130 and "Traceback" not in said and said.strip().endswith("Interrupted."), said
-    assert 3 <= kept < 200 and len(tracking.purgeable(all=True)) - len(tracking.purgeable(broken=True)) == kept
+    _, stderr = child.communicate(timeout=60)
+    finished, broken = len(runs()), len(tracking.purgeable(broken=True))
+    assert child.returncode == 130, stderr
+    assert "Traceback" not in stderr and stderr.strip().endswith("Interrupted."), stderr
+    assert 3 <= finished < 200 and len(tracking.purgeable(all=True)) == finished + broken
 
 
 # The command
 
 def test_modules_that_lie_beside_the_data_are_never_imported(store):
     for name in "joblib", "numpy": Path(f"{name}.py").write_text("open('marker', 'a').write(__name__ + ' ')")
-    args = ["sweep", "--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", "0,1", "--jobs", "2"]
-    done = subprocess.run([sys.executable, "-P", "-c", "from mlp_bench.cli import main; main()", *args], capture_output=True, text=True)  # -P, as what is installed starts without the working folder too
+    args = ["--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", "0,1", "--jobs", "2"]
+    isolated = [sys.executable, "-P", *COMMAND[1:], *args]  # as what is installed starts
+    done = subprocess.run(isolated, capture_output=True, text=True)
     job = Job().start([SMALL])
     job.listener.join()
     assert done.returncode == 0 and job.finished and not Path("marker").exists(), done.stderr
 
 
 def test_the_command_ranks_and_the_second_time_does_nothing(store):
-    args = ["sweep", "--plan", "cv:2", "--epochs", "2", "--hidden-layer-sizes", "4,4-2", "--learning-rate", "1e-3,1e-2", "--jobs", "2", "--json", "s.json"]
+    args = ["sweep", "--plan", "cv:2", "--epochs", "2", "--hidden-layer-sizes", "4,4-2",
+            "--learning-rate", "1e-3,1e-2", "--jobs", "2", "--json", "s.json"]
     done = CliRunner().invoke(app, args)
-    assert done.exit_code == 0 and done.stdout.rstrip().endswith("4 trained, 0 found in the store, 0 skipped."), done.output
-    told = json.loads(Path("s.json").read_text())
-    aucs = [r["metrics"]["roc_auc"]["mean"] for r in told["runs"]]
-    assert aucs == sorted(aucs, reverse=True) and len(aucs) == told["trained"] == 4 and told["runs"][0]["metrics"]["roc_auc"]["ci95"]
-    assert {tuple(r["config"]["hidden_layer_sizes"]) for r in told["runs"]} == {(4,), (4, 2)}
-    assert CliRunner().invoke(app, args).stdout.rstrip().endswith("0 trained, 4 found in the store, 0 skipped.") and len(runs()) == 4
+    assert done.exit_code == 0, done.output
+    assert done.stdout.rstrip().endswith("4 trained, 0 found in the store, 0 skipped.")
+    report = json.loads(Path("s.json").read_text())
+    aucs = [r["metrics"]["roc_auc"]["mean"] for r in report["runs"]]
+    assert aucs == sorted(aucs, reverse=True) and len(aucs) == report["trained"] == 4
+    assert report["runs"][0]["metrics"]["roc_auc"]["ci95"]
+    assert {tuple(r["config"]["hidden_layer_sizes"]) for r in report["runs"]} == {(4,), (4, 2)}
+    again = CliRunner().invoke(app, args)
+    assert again.stdout.rstrip().endswith("0 trained, 4 found in the store, 0 skipped.") and len(runs()) == 4
 
 
 def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error(store):
-    args = ["sweep", "--plan", "cv:2", "--hidden-layer-sizes", "4", "--dropout", "0", "--optimizer", "sgd", "--epochs", "40", "--jobs", "2"]
+    args = ["sweep", "--plan", "cv:2", "--hidden-layer-sizes", "4", "--dropout", "0", "--optimizer", "sgd",
+            "--epochs", "40", "--jobs", "2"]
     some = CliRunner().invoke(app, [*args, "--learning-rate", "0.01,1e6"])
-    assert some.exit_code == 0 and "Skipped 1 configuration" in some.stderr and "1 trained, 0 found in the store, 1 skipped." in some.stdout
+    assert some.exit_code == 0 and "Skipped 1 configuration" in some.stderr
+    assert "1 trained, 0 found in the store, 1 skipped." in some.stdout
     none = CliRunner().invoke(app, [*args, "--learning-rate", "1e6"])
     assert none.exit_code == 2 and "Skipped 1 configuration" in none.stderr
 
 
-@pytest.mark.parametrize("wrong, named", [(["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "--learning-rate"), (["--hidden-layer-sizes", "16-a"], "hyphens"),
-                                          (["--early-stopping", "perhaps"], "true"), (["--engine", "ray"], "dask"), (["--engine", "dask"], "--scheduler"), (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
-                                          (["--seed", ",".join(map(str, range(400))), "--patience", ",".join(map(str, range(1, 400)))], "--random"),
-                                          (["--seed", ",".join(map(str, range(3000))), "--patience", ",".join(map(str, range(1, 3000))), "--random", "5000000"], "5,000,000 configurations"),
-                                          ([*(part for o in ("--seed", "--patience", "--epochs", "--batch-size", "--ensemble", "--hidden-layer-sizes") for part in (o, ",".join(map(str, range(1, 3000))))), "--random", "5"], "fewer values")])
+def listed(count, start=0): return ",".join(map(str, range(start, count)))
+
+
+SEEDS_AND_PATIENCE = ["--seed", listed(3000), "--patience", listed(3000, 1)]
+WHOLE_NUMBERS = ("--seed", "--patience", "--epochs", "--batch-size", "--ensemble", "--hidden-layer-sizes")
+MISTAKES = [
+    (["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "--learning-rate"),
+    (["--hidden-layer-sizes", "16-a"], "hyphens"), (["--early-stopping", "perhaps"], "true"),
+    (["--engine", "ray"], "dask"), (["--engine", "dask"], "--scheduler"),
+    (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
+    (["--seed", listed(400), "--patience", listed(400, 1)], "--random"),
+    ([*SEEDS_AND_PATIENCE, "--random", "5000000"], "5,000,000 configurations"),
+    ([*(x for name in WHOLE_NUMBERS for x in (name, listed(3000, 1))), "--random", "5"], "fewer values"),
+]
+
+
+@pytest.mark.parametrize("wrong, named", MISTAKES)
 def test_a_mistake_is_one_sentence_before_anything_is_trained(wrong, named, no_store):
     done = CliRunner().invoke(app, ["sweep", *wrong])
-    assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0 and not list(no_store.iterdir())
+    assert done.exit_code == 2 and named in done.stderr and done.stderr.strip().count("\n") == 0
+    assert not list(no_store.iterdir())
 
 
 # A real cluster
@@ -246,33 +292,40 @@ def free_port():
 
 
 def dask(*args, **env):
-    return subprocess.Popen([sys.executable, "-m", "dask", *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, **env})
+    command = [sys.executable, "-m", "dask", *args]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True, env={**os.environ, **env})
 
 
 @contextmanager
 def cluster(workers, *options, **env):
     "The address of a scheduler and the processes of its workers"
     address = f"tcp://127.0.0.1:{free_port()}"
-    scheduler = dask("scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard", **env)
-    started = [dask("worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", *options, **env) for _ in range(workers)]
+    port = address.rpartition(":")[2]
+    scheduler = dask("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", **env)
+    worker = ["worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", *options]
+    started = [dask(*worker, **env) for _ in range(workers)]
     try:
         from distributed import Client
-        with Client(address, timeout=60) as client: workers and client.wait_for_workers(workers, timeout=60)
-        yield address, started
+        with Client(address, timeout=60) as client:
+            if workers: client.wait_for_workers(workers, timeout=60)
+        yield address, started, scheduler
     finally:
         for p in [*started, scheduler]:
-            try: os.killpg(p.pid, signal.SIGKILL)
-            except ProcessLookupError: pass
+            with suppress(ProcessLookupError): os.killpg(p.pid, signal.SIGKILL)
             p.communicate()
 
 
 def test_a_cluster_that_loses_a_worker_in_mid_sweep_has_all_results_and_none_twice(store):
     configs, killed = small(24), []
-    with cluster(2, "--no-nanny") as (address, workers):
+    with cluster(2, "--no-nanny") as (address, workers, _):
         def tell(share, text):
-            if share and not killed: killed.append(workers[0]) or os.kill(workers[0].pid, signal.SIGKILL)
+            if not share or killed: return
+            killed.append(workers[0])
+            os.kill(workers[0].pid, signal.SIGKILL)
         done = sweep(configs, "dask", scheduler=address, progress=tell)
-        assert workers[0].wait() == -signal.SIGKILL and str(done) == "24 trained, 0 found in the store, 0 skipped"
+        assert workers[0].wait() == -signal.SIGKILL
+        assert str(done) == "24 trained, 0 found in the store, 0 skipped"
         complete(configs)
         again = sweep(configs, "dask", scheduler=address)  # with the worker that is left
         assert str(again) == "0 trained, 24 found in the store, 0 skipped" and len(runs()) == 24
@@ -281,24 +334,38 @@ def test_a_cluster_that_loses_a_worker_in_mid_sweep_has_all_results_and_none_twi
 
 @pytest.mark.slow
 def test_a_configuration_that_kills_workers_of_a_cluster_is_skipped_and_no_other(store, monkeypatch):
-    monkeypatch.setattr(sweeps, "_numbered", fatal)
+    monkeypatch.setattr(sweeps, "work", fatal)
     configs = small(FATAL + 1)
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    with cluster(2, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0", PYTHONPATH=path, ONCE=__file__) as (address, _): done = sweep(configs, "dask", scheduler=address)
+    env = dict(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0", PYTHONPATH=path, ONCE=__file__)
+    with cluster(2, **env) as (address, *_): done = sweep(configs, "dask", scheduler=address)
     assert [(c.seed, why) for c, why in done.skipped] == [(FATAL, KILLED)] and len(done.trained) == FATAL
     complete(configs[:FATAL])
 
 
 def test_a_scheduler_that_is_not_there_is_one_sentence(no_store, monkeypatch):
-    code = "from mlp_bench.cli import app; app()"  # in a process of its own, since Dask would complain at its end
-    done = subprocess.run([sys.executable, "-c", code, "sweep", "--engine", "dask", "--scheduler", f"tcp://127.0.0.1:{free_port()}"], capture_output=True, text=True)
-    assert done.returncode == 2 and "No Dask scheduler answers" in done.stderr and done.stderr.strip().count("\n") == 0
+    args = [*COMMAND, "--engine", "dask", "--scheduler", f"tcp://127.0.0.1:{free_port()}"]
+    done = subprocess.run(args, capture_output=True, text=True)  # Dask would complain at this process's end
+    assert done.returncode == 2 and "No Dask scheduler answers" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
     for address in "nonsense://", "here", "tcp://127.0.0.1", "tcp://127.0.0.1:99999":
         with pytest.raises(InputError, match="--scheduler"): sweep([SMALL], "dask", scheduler=address)
     monkeypatch.setattr("mlp_bench.core.find_spec", lambda name: name != "distributed" or None)
-    with pytest.raises(InputError, match=r"mlp_bench\[cluster\]"): sweep([SMALL], "dask", scheduler="tcp://127.0.0.1:8786")
+    with pytest.raises(InputError, match=r"mlp_bench\[cluster\]"):
+        sweep([SMALL], "dask", scheduler="tcp://127.0.0.1:8786")
 
 
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_one_sentence(no_store):
-    with cluster(0) as (address, _), pytest.raises(InputError, match="no workers"): sweep([SMALL], "dask", scheduler=address)
+    with cluster(0) as (address, *_), pytest.raises(InputError, match="no workers"):
+        sweep([SMALL], "dask", scheduler=address)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_away_is_one_sentence_and_what_was_finished_is_kept(store):
+    with cluster(2) as (address, _, scheduler):
+        def tell(share, text):
+            if share: os.kill(scheduler.pid, signal.SIGKILL)
+        with pytest.raises(InputError, match="went away"):
+            sweep(small(24), "dask", scheduler=address, progress=tell)
+    assert len(runs()) >= 1

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -20,21 +21,25 @@ from .reading import is_numeric
 # %% ../nbs/01_cleaning.ipynb #74648f7b
 def _numeric(
     column,  # Series of anything
-):  # returns float array, NaN where missing
-    "A column as numbers; what cannot be read as one is an InputError that names it."
-    plain = column if is_numeric(column) else pd.to_numeric(column.astype(object), errors="coerce")
-    values = plain.to_numpy(dtype=float, na_value=np.nan)
+) -> np.ndarray:  # float, NaN where missing
+    "A column as numbers; what cannot be read as one is an InputError that names it"
+    numbers = column if is_numeric(column) else pd.to_numeric(column.astype(object), errors="coerce")
+    values = numbers.to_numpy(dtype=float, na_value=np.nan)
     bad = np.abs(values) > 1e100
-    if plain is not column: bad |= np.isnan(values) & ~column.map(lambda v: pd.isna(v) or isinstance(v, str) and not v.strip()).to_numpy(bool)
+    if numbers is not column:
+        gap = column.map(lambda v: pd.isna(v) or isinstance(v, str) and not v.strip())
+        bad |= np.isnan(values) & ~gap.to_numpy(bool)
     if bad.any():
-        raise InputError(f"column {shorten([column.name])} is numeric, but {shorten([column[bad].iloc[0]])!r} cannot be read as a finite number.")
+        cell = shorten([column[bad].iloc[0]])
+        raise InputError(f"column {shorten([column.name])} is numeric, "
+                         f"but {cell!r} cannot be read as a finite number.")
     return values
 
 # %% ../nbs/01_cleaning.ipynb #68d62dc2
-def _word(
+def _category(
     value,  # any scalar
-):  # returns str
-    "A category as text: 1, 1.0 and '1' are one category, and a gap is the category 'missing'."
+) -> str:
+    "A category as text: 1, 1.0 and '1' are one category, and a gap is the category 'missing'"
     if pd.isna(value): return "missing"
     if isinstance(value, (float, np.floating)) and value.is_integer(): value = int(value)
     return str(value)
@@ -47,8 +52,8 @@ def _measured(
     X,  # DataFrame
     kinds,  # {column: "numeric" or "categorical"}
     impossible,  # {column: value that stands for "not measured"}
-):  # returns {numeric column: float array}, NaN where missing or impossible
-    "What was really measured in the numeric columns."
+) -> dict:  # {numeric column: float array}, NaN where missing or impossible
+    "What was really measured in the numeric columns"
     numbers = {c: _numeric(X[c]) for c, kind in kinds.items() if kind == "numeric"}
     return {c: np.where(v == impossible[c], np.nan, v) if c in impossible else v for c, v in numbers.items()}
 
@@ -56,32 +61,35 @@ def _measured(
 def _bounds(
     values,  # float array, NaN where missing
     factor,  # interquartile ranges beyond the quartiles that still count as usual
-):  # returns [low, high], or None where no bounds make sense
-    "Tukey's fences; None if the quartiles coincide or all values are missing."
+) -> list:  # [low, high], or None where no bounds make sense
+    "Tukey's fences; None if the quartiles coincide or all values are missing"
     if np.isnan(values).all(): return None
     low, high = np.nanquantile(values, [0.25, 0.75])
     reach = factor * (high - low)
     return [float(low - reach), float(high + reach)] if high > low else None
 
 # %% ../nbs/01_cleaning.ipynb #c52ef6ed
-def _table(
+def _check_table(
     X,  # what the caller passed
     needed=(),  # columns that must be there
-):  # returns DataFrame with distinct text column names
-    "The input as a DataFrame with the needed columns, or an InputError."
-    if not isinstance(X, pd.DataFrame): raise InputError(f"cleaning needs a DataFrame with named columns, not {type(X).__name__}.")
+) -> pd.DataFrame:  # with distinct text column names
+    "The input as a DataFrame with the needed columns, or an InputError"
+    if not isinstance(X, pd.DataFrame):
+        raise InputError(f"cleaning needs a DataFrame with named columns, not {type(X).__name__}.")
     if not len(X): raise InputError("the table has no rows.")
     X = X.set_axis(X.columns.map(str), axis=1)
-    if not X.columns.is_unique: raise InputError(f"column {shorten(X.columns[X.columns.duplicated()])} occurs more than once.")
-    if lacking := [c for c in needed if c not in X]: raise InputError(f"column {shorten(lacking)} is not in the table, which has {shorten(X)}.")
+    if not X.columns.is_unique:
+        raise InputError(f"column {shorten(X.columns[X.columns.duplicated()])} occurs more than once.")
+    lacking = [c for c in needed if c not in X]
+    if lacking: raise InputError(f"column {shorten(lacking)} is not in the table, which has {shorten(X)}.")
     return X
 
 # %% ../nbs/01_cleaning.ipynb #19f45d08
-def _flag_names(
+def _indicator_names(
     columns,  # the columns that get an indicator
     taken,  # names already in use
-):  # returns list of str
-    "<column>_missing for each column, with underscores added where that name is taken."
+) -> list:  # of str
+    "<column>_missing for each column, with underscores added where that name is taken"
     names, used = [], set(taken)
     for column in columns:
         name = f"{column}_missing"
@@ -92,30 +100,30 @@ def _flag_names(
 
 # %% ../nbs/01_cleaning.ipynb #7128be5c
 class Cleaner(TransformerMixin, BaseEstimator):
-    "Impossible values become missing, outliers are pulled in if asked, gaps are marked and filled: all as learned in `fit`."
+    "Impossible values become gaps, outliers are pulled in if asked, gaps marked and filled: as `fit` learned"
     _parameter_constraints = {
         "outliers": [StrOptions({"iqr"}), None], "indicators": ["boolean"], "impossible": [dict, None],
-        "iqr_factor": [Interval(Real, 0, None, closed="neither")], "min_missing": [Interval(Integral, 1, None, closed="left")]}
+        "iqr_factor": [Interval(Real, 0, None, closed="neither")],
+        "min_missing": [Interval(Integral, 1, None, closed="left")]}
 
     def __init__(self, outliers=None,  # None, or "iqr": pull values in to bounds learned in fit
                  indicators=True,  # add <column>_missing (0 or 1) for numeric columns with gaps in training
                  iqr_factor=1.5,  # Tukey's factor for the bounds
                  impossible=None,  # {column: the value that stands for "not measured"}; None for IMPOSSIBLE
                  min_missing=1):  # how many gaps a column must have in training to get its indicator
-        self.outliers, self.indicators, self.iqr_factor = outliers, indicators, iqr_factor
-        self.impossible, self.min_missing = impossible, min_missing
-
-    def _measured(self, X):
-        "What was really measured, by column."
-        return _measured(X, self.kinds_, IMPOSSIBLE if self.impossible is None else self.impossible)
+        self.outliers = outliers
+        self.indicators = indicators
+        self.iqr_factor = iqr_factor
+        self.impossible = impossible
+        self.min_missing = min_missing
 
     def fit(self, X, y=None):
-        "Learn kinds, bounds, medians and which columns have gaps."
+        "Learn kinds, bounds, medians and which columns have gaps"
         self._validate_params()
-        X = _table(X)
+        X = _check_table(X)
         self.kinds_ = {c: "numeric" if is_numeric(X[c]) else "categorical" for c in X}
         self.n_features_in_ = len(self.kinds_)
-        numbers = self._measured(X)
+        numbers = self._numbers(X)
         gaps = {c: int(np.isnan(v).sum()) for c, v in numbers.items()}
         self.medians_ = {c: float(np.nanmedian(v)) if gaps[c] < len(v) else 0.0 for c, v in numbers.items()}
         bounds = {c: _bounds(v, self.iqr_factor) for c, v in numbers.items()} if self.outliers else {}
@@ -124,27 +132,37 @@ class Cleaner(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        "A table without gaps: numeric columns as float64, categories as text, indicators as int64."
+        "A table without gaps: numeric columns as float64, categories as text, indicators as int64"
         check_is_fitted(self)
-        return self._cleaned(_table(X, self.kinds_))
+        return self._cleaned(_check_table(X, self.kinds_))
 
     def get_feature_names_out(self, input_features=None):
-        "The columns of the cleaned table: the original ones, then the indicators."
+        "The columns of the cleaned table: the original ones, then the indicators"
         check_is_fitted(self)
-        return np.array([*self.kinds_, *_flag_names(self.indicators_, self.kinds_)], dtype=object)
+        return np.array([*self.kinds_, *_indicator_names(self.indicators_, self.kinds_)], dtype=object)
+
+# %% ../nbs/01_cleaning.ipynb #c1ea0002
+@patch
+def _numbers(self: Cleaner, X):
+    "What was really measured, by column"
+    return _measured(X, self.kinds_, IMPOSSIBLE if self.impossible is None else self.impossible)
 
 # %% ../nbs/01_cleaning.ipynb #30ad1b62
-def _filled(self, values, column):
-    "One numeric column within its bounds, gaps filled by the median of the training rows."
+@patch
+def _filled(self: Cleaner, values, column):
+    "One numeric column within its bounds, gaps filled by the median of the training rows"
     low, high = self.bounds_.get(column, (-np.inf, np.inf))
     return np.where(np.isnan(values), self.medians_[column], np.clip(values, low, high))
 
-def _cleaned(self, X):
-    "Numbers filled, categories as text, and the indicators."
-    numbers = self._measured(X)
-    words = {c: pd.Series([_word(v) for v in X[c]], X.index, dtype=object) for c in self.kinds_ if c not in numbers}
-    columns = [words[c] if c in words else self._filled(numbers[c], c) for c in self.kinds_]
-    flags = [np.isnan(numbers[c]).astype(np.int64) for c in self.indicators_]
-    return pd.DataFrame(dict(enumerate(columns + flags)), index=X.index).set_axis(self.get_feature_names_out(), axis=1)
-
-Cleaner._filled, Cleaner._cleaned = _filled, _cleaned
+# %% ../nbs/01_cleaning.ipynb #c1ea0004
+@patch
+def _cleaned(self: Cleaner, X):
+    "Numbers filled, categories as text, and the indicators"
+    numbers = self._numbers(X)
+    def column(c):
+        if c in numbers: return self._filled(numbers[c], c)
+        return pd.Series([_category(v) for v in X[c]], X.index, dtype=object)
+    columns = [column(c) for c in self.kinds_]
+    indicators = [np.isnan(numbers[c]).astype(np.int64) for c in self.indicators_]
+    table = pd.DataFrame(dict(enumerate(columns + indicators)), index=X.index)
+    return table.set_axis(self.get_feature_names_out(), axis=1)

@@ -36,7 +36,7 @@ def _duplicates(X, y):
     if not copy.any(): return []
     text = "rows repeat an earlier row in every column: a fold may be tested on what it has learnt."
     findings = [_finding("duplicates", "", copy.sum(), f"{copy.sum()} {text}")]
-    same = X[twin].astype(str).agg("\0".join, axis=1).to_numpy()
+    same = X[twin].groupby(list(X), dropna=False, sort=False).ngroup().to_numpy()
     clash = (pd.Series(y)[twin.to_numpy()].groupby(same).nunique() > 1).sum()
     if clash:
         text = f"{clash} sets of equal rows carry both labels: no model can get them all right."

@@ -8,6 +8,7 @@ __all__ = ['RATIOS', 'RECIPES', 'RECIPE_VERSIONS', 'TRUSTED', 'BinaryEncoder', '
 
 # %% ../nbs/02_features.ipynb #1fb17c23
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.pipeline import Pipeline
@@ -20,158 +21,176 @@ from .cleaning import Cleaner
 
 # %% ../nbs/02_features.ipynb #5b503306
 class BinaryEncoder(TransformerMixin, BaseEstimator):
-    "Each two-level column as 0 and 1 in sorted order; a level never seen becomes the training mean."
+    "Each two-level column as 0 and 1 in sorted order; a level never seen becomes the training mean"
 
     def fit(self, X, y=None):
-        "Learn the two levels and the share of the second."
+        "Learn the two levels and the share of the second"
         self.levels_ = {c: sorted(map(str, X[c].unique())) for c in X}
         self.means_ = {c: float((X[c] == levels[-1]).mean()) for c, levels in self.levels_.items()}
         return self
 
     def transform(self, X):
-        "0 for the first level, 1 for the second."
+        "0 for the first level, 1 for the second"
         check_is_fitted(self)
         codes = {c: {first: 0.0, last: 1.0} for c, (first, last) in self.levels_.items()}
-        return np.array([[codes[c].get(v, self.means_[c]) for v in X[c]] for c in codes]).reshape(len(codes), len(X)).T
+        columns = [[codes[c].get(v, self.means_[c]) for v in X[c]] for c in codes]
+        return np.array(columns).reshape(len(columns), len(X)).T
 
     def get_feature_names_out(self, input_features=None):
-        "The column and the level that is 1."
+        "The column and the level that is 1"
         return np.array([f"{c}_{levels[-1]}" for c, levels in self.levels_.items()], dtype=object)
 
 # %% ../nbs/02_features.ipynb #efbca004
+def _shares(column):
+    "{level: its share of the rows}"
+    return {str(k): float(v) for k, v in column.value_counts(normalize=True).items()}
+
 class FrequencyEncoder(TransformerMixin, BaseEstimator):
-    "Each level as its share of the training rows; a level never seen becomes 0."
+    "Each level as its share of the training rows; a level never seen becomes 0"
 
     def fit(self, X, y=None):
-        "Count the levels."
-        self.shares_ = {c: {str(k): float(v) for k, v in X[c].value_counts(normalize=True).items()} for c in X}
+        "Count the levels"
+        self.shares_ = {c: _shares(X[c]) for c in X}
         return self
 
     def transform(self, X):
-        "The share of each cell's level."
+        "The share of each cell's level"
         check_is_fitted(self)
         columns = [[shares.get(v, 0.0) for v in X[c]] for c, shares in self.shares_.items()]
         return np.array(columns, dtype=float).reshape(len(columns), len(X)).T
 
     def get_feature_names_out(self, input_features=None):
-        "The names of the columns, unchanged."
+        "The names of the columns, unchanged"
         return np.array(list(self.shares_), dtype=object)
 
 # %% ../nbs/02_features.ipynb #208c5120
-RATIOS = {"CholesterolPerAge": ("Cholesterol", lambda age: age), "HeartRateRatio": ("MaxHR", lambda age: 220 - age)}
+RATIOS = {
+    "CholesterolPerAge": ("Cholesterol", lambda age: age),
+    "HeartRateRatio": ("MaxHR", lambda age: 220 - age)}
 
-# %% ../nbs/02_features.ipynb #3463be17
 def _sex_sugar(
     X,  # DataFrame with Sex and FastingBS
-):  # returns Series of str
-    "Sex and fasting sugar as one category."
+) -> pd.Series:  # of str
+    "Sex and fasting sugar as one category"
     return X["Sex"].map(str) + "|" + X["FastingBS"].map(str)
 
 # %% ../nbs/02_features.ipynb #1bb2bd65
 class HeartFeatures(TransformerMixin, BaseEstimator):
-    "Adds cholesterol per year of age, heart rate over its expected maximum and the share of the sex-by-sugar group, where their columns exist."
+    "Adds the two ratios and the share of the sex-by-sugar group, where their columns exist"
 
     def fit(self, X, y=None):
-        "Note which features can be derived, and count the sex-by-sugar groups."
+        "Note which features can be derived, and count the sex-by-sugar groups"
         numeric = {c for c in X if is_numeric(X[c])}
         self.columns_ = list(map(str, X.columns))
-        self.ratios_ = [name for name, (over, _) in RATIOS.items() if {over, "Age"} <= numeric and name not in X]
+        possible = [name for name, (over, _) in RATIOS.items() if {over, "Age"} <= numeric]
+        self.ratios_ = [name for name in possible if name not in X]
         paired = {"Sex", "FastingBS"} <= set(X) and "SexFastingBSShare" not in X
-        self.shares_ = {str(k): float(v) for k, v in _sex_sugar(X).value_counts(normalize=True).items()} if paired else {}
+        self.shares_ = _shares(_sex_sugar(X)) if paired else {}
         return self
 
     def transform(self, X):
-        "The table with its derived columns at the end."
+        "The table with its derived columns at the end"
         check_is_fitted(self)
-        new = {name: X[RATIOS[name][0]] / RATIOS[name][1](X["Age"]).clip(lower=1) for name in self.ratios_}
-        if self.shares_: new["SexFastingBSShare"] = _sex_sugar(X).map(self.shares_).fillna(0.0).astype(float)
-        return X.assign(**new)
+        derived = {}
+        for name in self.ratios_:
+            over, expected = RATIOS[name]
+            derived[name] = X[over] / expected(X["Age"]).clip(lower=1)
+        if self.shares_:
+            derived["SexFastingBSShare"] = _sex_sugar(X).map(self.shares_).fillna(0.0).astype(float)
+        return X.assign(**derived)
 
     def get_feature_names_out(self, input_features=None):
-        "The original columns, then the derived ones."
-        return np.array(self.columns_ + self.ratios_ + ["SexFastingBSShare"] * bool(self.shares_), dtype=object)
+        "The original columns, then the derived ones"
+        shares = ["SexFastingBSShare"] if self.shares_ else []
+        return np.array(self.columns_ + self.ratios_ + shares, dtype=object)
 
 # %% ../nbs/02_features.ipynb #cebeb478
 class ClippedScaler(StandardScaler):
-    "Standardise, and pull what lies more than ten standard deviations out back to ten."
+    "Standardise, and pull what lies more than ten standard deviations out back to ten"
 
     def transform(self, X, copy=None):
-        "Standardised values within [-10, 10]."
+        "Standardised values within [-10, 10]"
         return np.clip(super().transform(X, copy=copy), -10.0, 10.0)
 
 # %% ../nbs/02_features.ipynb #4584631c
 class SmoothScaler(RobustScaler):
-    "Median to 0, interquartile range to 1, and what lies far out bent towards three."
+    "Median to 0, interquartile range to 1, and what lies far out bent towards three"
 
     def fit(self, X, y=None):
-        "Learn medians and interquartile ranges; where a range is zero, half the distance from least to greatest."
+        "Learn medians and interquartile ranges; where one is zero, half the distance from least to greatest"
         super().fit(X)
         values = np.asarray(X, dtype=float)
-        middle, half = np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0), np.ptp(values, axis=0) / 2
+        middle = np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0)
+        half = np.ptp(values, axis=0) / 2
         rounding = 1e-15 * np.abs(values).max(axis=0)
-        self.scale_ = np.select([(middle == 0) & (half > rounding), (self.scale_ == 1) & (middle > rounding)], [half, middle], self.scale_)
+        flat = (middle == 0) & (half > rounding)
+        tiny = (self.scale_ == 1) & (middle > rounding)  # RobustScaler took the range for zero
+        self.scale_ = np.select([flat, tiny], [half, middle], self.scale_)
         return self
 
     def transform(self, X):
-        "Scaled values within (-3, 3)."
+        "Scaled values within (-3, 3)"
         with np.errstate(over="ignore"): z = np.clip(super().transform(X), -1e150, 1e150)
         return z / np.sqrt(1 + (z / 3) ** 2)
 
 # %% ../nbs/02_features.ipynb #5aba2847
 def binary(
     X,  # cleaned DataFrame
-):  # returns list of str
-    "The categorical columns with exactly two levels."
+) -> list:  # of str
+    "The categorical columns with exactly two levels"
     return [c for c in X if not is_numeric(X[c]) and X[c].nunique() == 2]
 
-# %% ../nbs/02_features.ipynb #4a187ce2
 def nominal(
     X,  # cleaned DataFrame
-):  # returns list of str
-    "The categorical columns with any other number of levels."
+) -> list:  # of str
+    "The categorical columns with any other number of levels"
     return [c for c in X if not is_numeric(X[c]) and X[c].nunique() != 2]
 
 # %% ../nbs/02_features.ipynb #c4adc510
 def by_looks(
     scaler,  # unfitted, for the numbers
-):  # returns an unfitted Pipeline
-    "Scaled numbers, a 0/1 column per two-level category, one-hot columns for the others, indicators as they are."
-    onehot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, max_categories=20, sparse_output=False)
+) -> Pipeline:  # unfitted
+    "Scaled numbers, a 0/1 column per two-level category, one-hot columns for others, indicators as they are"
+    onehot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, max_categories=20,
+                           sparse_output=False)
     columns = ColumnTransformer([
         ("scaled", scaler, make_column_selector(dtype_include="float64")),
         ("flag", "passthrough", make_column_selector(dtype_include="int64")),
         ("binary", BinaryEncoder(), binary), ("level", onehot, nominal)], sparse_threshold=0)
     return Pipeline([("clean", Cleaner(min_missing=5)), ("columns", columns)])
 
-def standard():
-    "The default: mean to 0, standard deviation to 1, columns by their looks."
+def standard() -> Pipeline:  # unfitted
+    "The default: mean to 0, standard deviation to 1, columns by their looks"
     return by_looks(ClippedScaler())
 
-def robust():
-    "For networks: median to 0, interquartile range to 1, far values bent, columns by their looks."
+def robust() -> Pipeline:  # unfitted
+    "For networks: median to 0, interquartile range to 1, far values bent, columns by their looks"
     return by_looks(SmoothScaler())
 
 # %% ../nbs/02_features.ipynb #e87f33dd
-def seed():  # returns an unfitted Pipeline
-    "Outlier bounds, derived columns, 0/1 for two-level categories, frequencies for the others, everything scaled."
+def seed() -> Pipeline:  # unfitted
+    "Outlier bounds, derived columns, 0/1 for two-level categories, frequencies for the others, all scaled"
     columns = ColumnTransformer([
         ("number", "passthrough", make_column_selector(dtype_include="number")),
         ("binary", BinaryEncoder(), binary), ("share", FrequencyEncoder(), nominal)], sparse_threshold=0)
-    return Pipeline([("clean", Cleaner(outliers="iqr", min_missing=5)), ("derive", HeartFeatures()),
-                     ("columns", columns), ("scale", ClippedScaler())])
+    clean = Cleaner(outliers="iqr", min_missing=5)
+    return Pipeline([
+        ("clean", clean), ("derive", HeartFeatures()), ("columns", columns), ("scale", ClippedScaler())])
 
 # %% ../nbs/02_features.ipynb #afa9ec77
 RECIPES = {"standard": standard, "robust": robust, "seed": seed}
-RECIPE_VERSIONS = {"standard": 1, "robust": 2, "seed": 1}  # raised whenever a recipe's numbers change: part of the cache key
+RECIPE_VERSIONS = {"standard": 1, "robust": 2, "seed": 1}
 
-# %% ../nbs/02_features.ipynb #f4c84b32
 def recipe(
     name="standard",  # a key of RECIPES
-):  # returns an unfitted Pipeline: DataFrame in, float64 array out
-    "A fresh preprocessing pipeline by name."
-    if name not in RECIPES: raise InputError(f"there is no recipe {shorten([name])!r}: choose one of {shorten(sorted(RECIPES))}.")
+) -> Pipeline:  # unfitted: DataFrame in, float64 array out
+    "A fresh preprocessing pipeline by name"
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe {shorten([name])!r}: choose one of {shorten(sorted(RECIPES))}.")
     return RECIPES[name]()
 
 # %% ../nbs/02_features.ipynb #888fc648
-TRUSTED = ["mlp_bench.cleaning.Cleaner", *(f"mlp_bench.features.{name}" for name in ("BinaryEncoder", "FrequencyEncoder", "HeartFeatures", "ClippedScaler", "SmoothScaler", "binary", "nominal")),
-           "sklearn.compose._column_transformer.make_column_selector", "numpy.dtype"]  # all that a stored recipe may contain beyond what skops trusts itself
+_PARTS = [BinaryEncoder, FrequencyEncoder, HeartFeatures, ClippedScaler, SmoothScaler, binary, nominal]
+TRUSTED = [  # all that a stored recipe may contain beyond what skops trusts itself
+    "mlp_bench.cleaning.Cleaner", *(f"mlp_bench.features.{part.__name__}" for part in _PARTS),
+    "sklearn.compose._column_transformer.make_column_selector", "numpy.dtype"]

@@ -65,6 +65,13 @@ def test_duplicates_and_conflicting_labels_are_counted():
     assert (found["duplicates"], found["conflicts"]) == (10, 3)
 
 
+def test_rows_that_repeat_may_have_gaps():
+    table = clean(n=200)
+    X = table.X.assign(ward=table.X.ward.where(table.X.ward != "N"))
+    X, y = pd.concat([X, X], ignore_index=True), np.r_[table.y, table.y]
+    assert audit(replace(table, X=X, y=y)).set_index("check").rows["duplicates"] == 200
+
+
 def test_a_file_stacked_from_two_sources_is_noticed():
     one, two = clean(0), clean(1)
     far = two.X.assign(a=two.X.a + 5)

@@ -24,8 +24,9 @@ def varying(
     frame: pd.DataFrame,  # from `runs`
 ) -> list:  # names of settings
     "The settings in which runs differ"
-    names = [f.name for f in fields(Config) if f.name not in ("data", "target", "positive", "backend", "plan")]
-    return [n for n in names if n in frame and frame[n].map(str).nunique() > 1]
+    others = ("data", "target", "positive", "backend", "plan")
+    names = [f.name for f in fields(Config) if f.name in frame and f.name not in others]
+    return [n for n in names if frame[n].map(str).nunique() > 1]
 
 # %% ../nbs/06_compare.ipynb #b73eac8a
 def _chosen(frame, plan, dataset):
@@ -33,28 +34,36 @@ def _chosen(frame, plan, dataset):
     if plan: frame = frame[frame.plan == parse_plan(plan)]
     return frame[frame.dataset == dataset] if dataset else frame
 
+def _ranked(frame, metric):  # within each table, target and plan
+    groups = [frame[c].fillna("") for c in ("dataset", "target", "plan")]
+    place = frame[metric].groupby(groups).rank(ascending=metric in LOWER_IS_BETTER, method="first")
+    def sortable(column): return column.map(str) if column.name == "target" else column  # a target may be missing
+    frame = frame.assign(rank=place.astype("Int64"))
+    return frame.sort_values(["dataset", "target", "plan", "rank"], ignore_index=True, key=sortable)
+
+# %% ../nbs/06_compare.ipynb #407523eb
 def rank(
     metric: str = "roc_auc",  # what to rank by
     top: int | None = 10,  # rows to keep of each table and plan; None for all
     plan: str | None = None,  # only this plan
     dataset: str | None = None,  # only this table
-) -> pd.DataFrame:  # `rank`, run_id, dataset, target (if there are several), plan, backend, settings that differ, metrics
+) -> pd.DataFrame:  # `rank`, run_id, dataset, target (if several), plan, backend, settings that differ, metrics
     "The best runs, counted separately for each table and plan"
-    if metric not in RANK_METRICS: raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(RANK_METRICS)}.")
-    found = _chosen(runs(), plan, dataset)
-    if found.empty: return found.reindex(columns=["rank", "run_id", "dataset", "plan", "backend", *RANK_METRICS, "started", "key"])
-    group = [found[c].fillna("") for c in ("dataset", "target", "plan")]
-    place = found[metric].groupby(group).rank(ascending=metric in LOWER_IS_BETTER, method="first").astype("Int64")
-    found = found.assign(rank=place).sort_values(["dataset", "target", "plan", "rank"], ignore_index=True, key=lambda c: c.map(str) if c.name == "target" else c)
-    settings, targets = varying(found), ["target"] * (found.target.map(str).nunique() > 1)
-    if top: found = found[found["rank"] <= top]
-    return found[["rank", "run_id", "dataset", *targets, "plan", "backend", *settings, metric, *(m for m in RANK_METRICS if m != metric), "started", "key"]]
+    if metric not in RANK_METRICS:
+        raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(RANK_METRICS)}.")
+    frame = _chosen(runs(), plan, dataset)
+    metrics = [metric, *(m for m in RANK_METRICS if m != metric)] if len(frame) else RANK_METRICS
+    frame = _ranked(frame, metric)
+    target = ["target"] if frame.target.map(str).nunique() > 1 else []
+    settings = varying(frame)
+    if top: frame = frame[frame["rank"] <= top]
+    return frame[["rank", "run_id", "dataset", *target, "plan", "backend", *settings, *metrics, "started", "key"]]
 
 # %% ../nbs/06_compare.ipynb #9eb8739d
 def contrast(
     a: Run,
     b: Run,  # another one, on the same folds
-    metric: str = "roc_auc",  # of `METRICS` or `MEASURES`
+    metric: str = "roc_auc",  # of `CONTRAST_METRICS`
     margin: float = 0.01,  # differences up to this do not matter
 ) -> Contrast:  # of a minus b
     "How two runs differ: corrected t test, equivalence test, Bayesian correlated t test, and a sentence"
@@ -63,13 +72,12 @@ def contrast(
 
 # %% ../nbs/06_compare.ipynb #892f902b
 def bar(
-    share: float | None,  # done, 0 … 1; None for no bar
+    share: float,  # done, 0 … 1
     text: str,  # what is going on
-    kind: str = "",  # `error`, or nothing
 ) -> str:  # HTML
     "A progress bar with its status line, which screen readers announce"
-    line = f'<div class="status {kind}" role="{"alert" if kind == "error" else "status"}" aria-live="polite">{escape(text)}</div>'
-    return line if share is None else f'{line}<progress max="1" value="{share:.3f}" aria-label="Training progress"></progress>'
+    return (f'<div class="status" role="status" aria-live="polite">{escape(text)}</div>'
+            f'<progress max="1" value="{share:.3f}" aria-label="Training progress"></progress>')
 
 # %% ../nbs/06_compare.ipynb #9f6ef130
 @dataclass
@@ -97,7 +105,8 @@ def _comparison(configs, progress=None):
 
 # %% ../nbs/06_compare.ipynb #e35387b9
 GRID = """<style>.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:16px}
-.figures figure{margin:0}.figures svg{width:100%;height:auto}.figures figcaption{font-size:.85em;opacity:.75}</style>"""
+.figures figure{margin:0}.figures svg{width:100%;height:auto}
+.figures figcaption{font-size:.85em;opacity:.75}</style>"""
 
 def _in_notebook():
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -111,12 +120,13 @@ def _display(configs, progress):
     comparison = _comparison(configs, lambda share, text: handle and handle.update(HTML(bar(share, text))))
     if handle: handle.update(HTML(bar(1, "Done.")))
     figures = gallery(overview(comparison.results.predictions, comparison.results.curves))
-    display(pretty(comparison.table).T, HTML(f"{GRID}<p><b>{escape(comparison.verdict)}</b></p>{figures}<p>{CAUTION}</p>"))
+    verdict = f"<p><b>{escape(comparison.verdict)}</b></p>"
+    display(pretty(comparison.table).T, HTML(f"{GRID}{verdict}{figures}<p>{CAUTION}</p>"))
     return comparison
 
 # %% ../nbs/06_compare.ipynb #42b43143
 def compare(
-    source: str = "heart",  # `heart`, `heart-restored`, `kaggle:owner/slug`, or the path of a CSV or Parquet file
+    source: str = "heart",  # `heart`, `heart-restored`, `kaggle:owner/slug`, or a CSV or Parquet file
     target: str | None = None,  # the column to predict
     positive: str | None = None,  # the label that counts as positive
     plan: str = "cv:10x1",  # see `parse_plan`

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['INK', 'COLOURS', 'DASHES', 'DIAGONAL', 'UNIT', 'CAUTION', 'Line', 'Cell', 'Chart', 'draw', 'svg', 'png',
-           'contrast_chart', 'fold_chart', 'roc_curves', 'roc_band', 'roc_chart', 'precision_recall_chart', 'confusion',
-           'confusion_chart', 'reliability', 'calibration_chart', 'loss_chart', 'net_benefit', 'decision_chart',
-           'overview', 'gallery']
+           'contrast_chart', 'fold_chart', 'roc_curve', 'fold_curves', 'roc_band', 'roc_chart',
+           'precision_recall_chart', 'confusion', 'confusion_chart', 'reliability', 'calibration_chart', 'loss_chart',
+           'net_benefit', 'decision_chart', 'overview', 'gallery']
 
 # %% ../nbs/06b_figures.ipynb #34b9b5df
 import io
@@ -21,7 +21,7 @@ import pandas as pd
 from .core import InputError, require
 from .config import LOWER_IS_BETTER, METRIC_TITLES
 from .evaluation import ece
-from .stats import by_model, fold_measures, hits_and_alarms, inline_title
+from .stats import by_fold, by_model, fold_measures, hits_and_alarms, inline_title
 
 # %% ../nbs/06b_figures.ipynb #e7540a26
 @dataclass
@@ -65,7 +65,8 @@ class Chart:
 
 # %% ../nbs/06b_figures.ipynb #6d1deb45
 def _plain(values):
-    return [None if np.isnan(v) else round(float(v), 6) for v in np.asarray(values, float)]
+    rounded = np.round(np.asarray(values, float), 6).tolist()
+    return [None if v != v else v for v in rounded]  # NaN is not itself
 
 def _thin(*arrays, most=200):
     keep = np.unique(np.linspace(0, len(arrays[0]) - 1, min(len(arrays[0]), most)).astype(int))
@@ -86,8 +87,8 @@ def _draw_line(ax, line):
 
 def _draw_cell(ax, cell):
     from matplotlib.patches import Rectangle
-    colour = COLOURS[cell.style % 5]
-    ax.add_patch(Rectangle((cell.x - 0.48, cell.y - 0.46), 0.96, 0.92, color=colour, alpha=0.12 + 0.4 * cell.shade, lw=0))
+    look = dict(color=COLOURS[cell.style % 5], alpha=0.12 + 0.4 * cell.shade, lw=0)
+    ax.add_patch(Rectangle((cell.x - 0.48, cell.y - 0.46), 0.96, 0.92, **look))
     ax.text(cell.x, cell.y, cell.text, ha="center", va="center", fontsize=13, color=INK)
 
 # %% ../nbs/06b_figures.ipynb #109076bc
@@ -172,9 +173,10 @@ def fold_chart(
     "Who won each fold: the first model minus each of the others"
     (_, first, a), *others = by_model(folds)
     lines, won = [Line([1, len(a)], [0, 0])], []
+    x = list(range(1, len(a) + 1))
     for place, name, b in others:
         d = a[metric].to_numpy() - b[metric].to_numpy()
-        lines.append(Line(list(range(1, len(d) + 1)), _plain(d), f"{first} − {name}", place, joined=False, points=True))
+        lines.append(Line(x, _plain(d), f"{first} − {name}", place, joined=False, points=True))
         won.append(f"{first} − {name} is above zero in {(d > 0).sum()} of {len(d)} folds")
     alt = "; ".join(won) + "." + " Lower is better here." * (metric in LOWER_IS_BETTER)
     return Chart(f"{METRIC_TITLES[metric]}, fold by fold", "fold", "difference", alt, lines, legend="best")
@@ -186,19 +188,25 @@ DIAGONAL = Line([0, 1], [0, 1])
 UNIT = dict(xlim=[-0.01, 1.01], ylim=[-0.01, 1.01])
 
 # %% ../nbs/06b_figures.ipynb #fd1f5cc3
-def roc_curves(
+def roc_curve(
+    y: np.ndarray,  # (n,) labels, 0 or 1
+    p: np.ndarray,  # (n,) predicted probabilities
+) -> tuple:  # false positive rates, true positive rates
+    "A ROC curve"
+    hits, alarms = hits_and_alarms(y, p)
+    return alarms / alarms[-1], hits / hits[-1]
+
+def fold_curves(
     predictions: pd.DataFrame,  # of one model: `fold`, `y`, `p`
 ) -> list:  # of (false positive rates, true positive rates); folds with one class only are left out
     "The ROC curve of each fold"
-    counts = [hits_and_alarms(o.y.to_numpy(), o.p.to_numpy()) for _, o in predictions.groupby("fold")]
-    return [(alarms / alarms[-1], hits / hits[-1]) for hits, alarms in counts if hits[-1] and alarms[-1]]
+    return [roc_curve(y, p) for _, y, p in by_fold(predictions) if 0 < y.sum() < len(y)]
 
 def roc_band(
-    predictions: pd.DataFrame,  # of one model
-    share: float = 0.8,  # of the folds' curves, in the middle
-) -> tuple | None:  # false positive rates, lower and upper true positive rates; None for fewer than two curves
-    "Between which true positive rates most folds' ROC curves run"
-    curves = roc_curves(predictions)
+    curves: list,  # from `fold_curves`
+    share: float = 0.8,  # of the curves, in the middle
+) -> tuple | None:  # false positive rates, lower and upper true positive rates; None for one curve
+    "Between which true positive rates most curves run"
     if len(curves) < 2: return None
     grid = np.linspace(0, 1, 51)
     heights = [np.interp(grid, *curve) for curve in curves]
@@ -210,32 +218,33 @@ def roc_chart(
 ) -> Chart:
     "ROC curves of the pooled out-of-fold predictions, with bands that hold most folds"
     lines, areas = [DIAGONAL], {}
-    for place, name, o in by_model(predictions):
-        areas[name] = f"{pd.Series([np.trapezoid(tpr, fpr) for fpr, tpr in roc_curves(o)]).mean():.3f}"
-        if band := roc_band(o):
+    for place, name, own in by_model(predictions):
+        curves = fold_curves(own)
+        areas[name] = f"{np.mean([np.trapezoid(tpr, fpr) for fpr, tpr in curves]) if curves else np.nan:.3f}"
+        if band := roc_band(curves):
             grid, low, high = map(_plain, band)
             lines.append(Line(grid, [None] * len(grid), style=place, lo=low, hi=high))
-        pooled = roc_curves(o.assign(fold=0))[0]
+        pooled = roc_curve(own.y.to_numpy(), own.p.to_numpy())
         lines.append(Line(*_thin(*pooled), f"{name}  {areas[name]}", place))
     alt = f"Area under the ROC curve, mean over folds: {_each(areas)}. 0.5 is chance, 1 is perfect."
     return Chart("ROC curve", "false positive rate", "true positive rate", alt, lines, **UNIT)
 
 # %% ../nbs/06b_figures.ipynb #522e82f4
-def _precision_steps(o):  # recall and precision; each level of recall is reached at one precision
-    hits, alarms = hits_and_alarms(o.y.to_numpy(), o.p.to_numpy())
+def _precision_steps(y, p):  # recall and precision; each level of recall is reached at one precision
+    hits, alarms = hits_and_alarms(y, p)
     recall, precision = _thin(hits[1:] / hits[-1], hits[1:] / (hits + alarms)[1:])
     return [0, *np.repeat(recall, 2).tolist()[:-1]], np.repeat(precision, 2).tolist()
 
 def precision_recall_chart(
-    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p`
+    predictions: pd.DataFrame,  # tidy, of models on the same rows
 ) -> Chart:
     "Precision-recall curves of the pooled out-of-fold predictions"
-    own = [o for _, _, o in by_model(predictions)]
-    chance = float(own[0].y.mean())
+    chance = float(predictions.y.mean())
     lines, averages = [Line([0, 1], [chance, chance])], {}
-    for place, name, o in by_model(predictions):
-        averages[name] = f"{fold_measures(o).average_precision.mean():.3f}"
-        lines.append(Line(*_precision_steps(o), f"{name}  {averages[name]}", place))
+    for place, name, own in by_model(predictions):
+        averages[name] = f"{fold_measures(own).average_precision.mean():.3f}"
+        steps = _precision_steps(own.y.to_numpy(), own.p.to_numpy())
+        lines.append(Line(*steps, f"{name}  {averages[name]}", place))
     alt = f"Average precision, mean over folds: {_each(averages)}. Chance is {chance:.3f}, 1 is perfect."
     return Chart("Precision and recall", "recall: share of the positives found",
                  "precision: share of alarms that are right", alt, lines, legend="lower left", **UNIT)
@@ -276,9 +285,9 @@ def reliability(
     bins: int = 10,  # groups of equal size
 ) -> pd.DataFrame:  # `p` mean prediction, `y` observed frequency, `n` rows
     "Predicted against observed frequency"
-    o = predictions.sort_values("p")
-    group = np.arange(len(o)) * bins // len(o)
-    return o.groupby(group).agg(p=("p", "mean"), y=("y", "mean"), n=("y", "size"))
+    ranked = predictions[["p", "y"]].sort_values("p")
+    groups = ranked.groupby(np.arange(len(ranked)) * bins // len(ranked))
+    return groups.mean().assign(n=groups.size())
 
 # %% ../nbs/06b_figures.ipynb #91cda77f
 def calibration_chart(
@@ -327,14 +336,15 @@ def decision_chart(
     t = np.linspace(0, 0.95, 96)
     share = predictions.y.mean()
     everyone = share - (1 - share) * t / (1 - t)
-    lines = [Line(_plain(t), _plain(everyone), "act on everyone"), Line([0, 0.95], [0, 0], "act on no one", dash=2)]
+    lines = [Line(_plain(t), _plain(everyone), "act on everyone"),
+             Line([0, 0.95], [0, 0], "act on no one", dash=2)]
     useful = {}
     for place, name, o in by_model(predictions):
         gain = net_benefit(o, t)
         lines.append(Line(_plain(t), _plain(gain), name, place))
         useful[name] = f"{(gain > np.maximum(everyone, 0)).mean():.0%}"
-    alt = ("Share of thresholds from 0 to 0.95 at which acting on the model gains more than acting on everyone "
-           f"or on no one: {_each(useful)}.")
+    alt = ("Share of thresholds from 0 to 0.95 at which acting on the model gains more than acting on "
+           f"everyone or on no one: {_each(useful)}.")
     return Chart("What is it good for?", "threshold for acting", "net benefit per row", alt, lines,
                  xlim=[0, 0.95], ylim=[-0.12 * share, 1.08 * share], legend="upper right")
 
@@ -346,7 +356,8 @@ def overview(
     "The charts of a comparison: ROC, calibration, loss if there is one, the errors of the first two models"
     models = [own for _, _, own in by_model(predictions)]
     losses = [loss_chart(curves)] if len(curves) else []
-    return [roc_chart(predictions), calibration_chart(predictions), *losses, *map(confusion_chart, models[:2])]
+    errors = [confusion_chart(own) for own in models[:2]]
+    return [roc_chart(predictions), calibration_chart(predictions), *losses, *errors]
 
 def gallery(
     charts: list,  # of `Chart`

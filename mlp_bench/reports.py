@@ -53,12 +53,12 @@ def part_of(dataset, runs, margin):
 # %% ../nbs/06d_reports.ipynb #5380c8aa
 def _parts(config, backends, margin, progress):  # trained, or fetched from the store
     plans = report_plans(config.data, config.plan)
-    def forward(i, data, plan):
-        return progress and (lambda share, text: progress((i + share) / len(plans), f"{data}, {plan}: {text}"))
+    def forward(i, where):
+        return progress and (lambda share, text: progress((i + share) / len(plans), f"{where}: {text}"))
     for i, (data, plan) in enumerate(plans):
         dataset = load(data, config.target, config.positive)
         configs = [replace(config, data=data, plan=plan, backend=b) for b in backends]
-        runs = run_all(configs, progress=forward(i, data, plan), dataset=dataset)
+        runs = run_all(configs, progress=forward(i, f"{data}, {plan}"), dataset=dataset)
         yield part_of(dataset, runs, margin)
 
 # %% ../nbs/06d_reports.ipynb #8f7723cb
@@ -74,14 +74,6 @@ def _audit(dataset):
             f"<code>{dataset.fingerprint}</code></p>")
 
 # %% ../nbs/06d_reports.ipynb #56777657
-def _measures(folds):  # a DataFrame of text: measures computed from the predictions
-    measured = summary(folds, tuple(MEASURES))
-    def cell(row, m):
-        interval = f" [{row[f'{m}_lo']:.3f}, {row[f'{m}_hi']:.3f}]" if pd.notna(row[f"{m}_lo"]) else ""
-        return f"{row[m]:.3f}{interval}"
-    cells = {METRIC_TITLES[m]: [cell(row, m) for _, row in measured.iterrows()] for m in MEASURES}
-    return pd.DataFrame(cells, index=measured.index)
-
 CONTRAST_TITLES = {"b": "against", "difference": "difference", "lo": "95 % from", "hi": "to",
                    "p_value": "p", "p_holm": "p, Holm", "p_equivalent_holm": "p, not equivalent",
                    "worse": "P(worse)", "equivalent": "P(equivalent)", "better": "P(better)"}
@@ -100,27 +92,28 @@ def _figures(results):
     return gallery([roc, precision_recall_chart(first), calibration, decision_chart(first), *rest])
 
 def _section(part):
-    plan = part.runs[0].config.plan
+    folds, plan = part.results.folds, part.runs[0].config.plan
     title = f"{part.dataset.name}, {'each group left out in turn' if plan == 'groups' else plan}"
     first = escape(part.results.settings.model[0])
-    against = f"<h3>{first} against the others</h3>{_contrasts(part.contrasts)}" if len(part.contrasts) else ""
-    return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(summary(part.results.folds)))}"
-            f"{against}<h3>Further measures</h3>{_frame(_measures(part.results.folds))}"
-            f"<h3>Figures</h3>{_figures(part.results)}</section>")
+    against = f"<h3>{first} against the others</h3>{_contrasts(part.contrasts)}" if len(part.runs) > 1 else ""
+    further = pretty(summary(folds, tuple(MEASURES)))[[METRIC_TITLES[m] for m in MEASURES]]
+    return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(summary(folds)))}{against}"
+            f"<h3>Further measures</h3>{_frame(further)}<h3>Figures</h3>{_figures(part.results)}</section>")
 
 # %% ../nbs/06d_reports.ipynb #b09aa5a8
 PACKAGES = ("mlp_bench", "numpy", "scipy", "scikit-learn", "pandas", "tensorflow", "keras", "mlflow")
 
 def _repetition(config, runs, command):
     texts = {k: str(v) for k, v in asdict(config).items() if k not in ("data", "plan", "backend")}
-    installed = {name.replace("python", "Python"): v or "not installed" for name, v in versions(PACKAGES).items()}
+    installed = {name.replace("python", "Python"): number or "not installed"
+                 for name, number in versions(PACKAGES).items()}
     ids = [dict(data=r.config.data, plan=r.config.plan, model=r.config.backend, run=r.run_id, key=r.key[:16])
            for r in runs]
     tables = [_frame(pd.DataFrame({"value": texts})), _frame(pd.DataFrame({"version": installed})),
               _frame(pd.DataFrame(ids), index=False)]
-    return (f"<section><h2>To do it again</h2><pre>{escape(command)}</pre><p>The folds come from the seed in the plan "
-            "(2026 unless written otherwise), the networks from the setting <code>seed</code>. Scores are the same on "
-            "every repetition on one machine; times are those of the run that was stored.</p>"
+    return (f"<section><h2>To do it again</h2><pre>{escape(command)}</pre><p>The folds come from the seed in the "
+            "plan (2026 unless written otherwise), the networks from the setting <code>seed</code>. Scores are the "
+            "same on every repetition on one machine; times are those of the run that was stored.</p>"
             f"<div class='three'>{''.join(tables)}</div></section>")
 
 # %% ../nbs/06d_reports.ipynb #be6c3446
@@ -131,8 +124,10 @@ h1{font-size:30px;margin:0 0 4px}h2{margin:44px 0 10px;font-size:22px}h3{margin:
 .mute,figcaption{opacity:.72}figcaption{font-size:14px}.lead{font-size:18px}
 .notice{padding:8px 14px;border-radius:8px;background:light-dark(#fdf1dc,#3a2d12)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:5px 12px 5px 0;text-align:left;border-bottom:1px solid light-dark(#e3e5e8,#30343a);vertical-align:top}
-thead th{font-weight:600}.three{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:28px}
+th,td{padding:5px 12px 5px 0;text-align:left;vertical-align:top}
+th,td{border-bottom:1px solid light-dark(#e3e5e8,#30343a)}
+thead th{font-weight:600}
+.three{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:28px}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:22px}
 figure{margin:0}figure svg{width:100%;height:auto}
 pre{padding:12px 14px;border-radius:8px;background:light-dark(#f3f4f6,#22262b);overflow-x:auto}
@@ -148,13 +143,15 @@ def _page(title, body):
 def _rival(runs):  # the place among the others of the one to name first: the other network, or else the best
     def importance(r):
         network = r.config.backend in NETWORKS
-        return network and r.config.backend != runs[0].config.backend, network, np.nan_to_num(r.metrics.get("roc_auc", 0))
+        auc = np.nan_to_num(r.metrics.get("roc_auc", 0))
+        return network and r.config.backend != runs[0].config.backend, network, auc
     return max(range(len(runs) - 1), key=lambda i: importance(runs[i + 1]))
 
 def _lead(part):
     if not len(part.contrasts): return ""
     name = f"{part.dataset.name}, {part.runs[0].config.plan}"
-    return f"<p class='lead'><b>{escape(name)}</b>: {escape(part.contrasts.verdict.iloc[_rival(part.runs)])}</p>"
+    verdict = part.contrasts.verdict.iloc[_rival(part.runs)]
+    return f"<p class='lead'><b>{escape(name)}</b>: {escape(verdict)}</p>"
 
 # %% ../nbs/06d_reports.ipynb #eb3868d6
 def _assemble(title, parts, command):  # the page
@@ -164,7 +161,8 @@ def _assemble(title, parts, command):  # the page
     body = [f"<h1>{escape(' and '.join(tables))}</h1>",
             f"<p class='mute'>Made by mlp_bench {versions(['mlp_bench'])['mlp_bench']}.</p>",
             f"<p class='notice'>{CAUTION}</p>" if heart else "", *map(_lead, parts),
-            f"<section><h2>The table{'s' * (len(tables) > 1)}</h2>", *map(_audit, tables.values()), "</section>",
+            f"<section><h2>The table{'s' * (len(tables) > 1)}</h2>",
+            *map(_audit, tables.values()), "</section>",
             *map(_section, parts), _repetition(runs[0].config, runs, command)]
     return _page(f"mlp_bench: {title}", "".join(body))
 
@@ -193,7 +191,8 @@ def command_of(
         value = getattr(config, f.name)
         if f.name in ("data", "backend") or value == f.default: continue
         options.append(f"--{f.name.replace('_', '-')}")
-        if value is not True: options.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        if isinstance(value, tuple): value = ",".join(map(str, value))
+        if value is not True: options.append(str(value))
     return shlex.join(["mlp_bench", "run", config.data, "--backend", config.backend, *options])
 
 # %% ../nbs/06d_reports.ipynb #be8a86ba
@@ -203,6 +202,8 @@ def report_of(
 ) -> str:  # HTML
     "A self-contained page about some stored runs"
     groups = defaultdict(list)
-    for r in runs: groups[r.config.data, r.config.target, r.config.positive, parse_plan(r.config.plan)].append(r)
+    for r in runs:
+        c = r.config
+        groups[c.data, c.target, c.positive, parse_plan(c.plan)].append(r)
     parts = [part_of(load(*table), group, margin) for (*table, _), group in groups.items()]
     return _assemble("chosen runs", parts, "\n".join(command_of(r.config) for r in runs))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_LABEL_SETTINGS', 'COSTS', 'MEASURES', 'VERDICTS', 'corrected_se', 'ci95', 'by_model', 'differing', 'labels',
-           'interval', 'summary', 'pretty', 'hits_and_alarms', 'fold_measures', 'corrected_tests', 'inline_title',
-           'Contrast', 'same_folds', 'paired_contrast', 'holm', 'contrasts']
+           'interval', 'summary', 'pretty', 'hits_and_alarms', 'by_fold', 'fold_measures', 'corrected_tests',
+           'inline_title', 'Contrast', 'same_folds', 'paired_contrast', 'holm', 'contrasts']
 
 # %% ../nbs/06a_stats.ipynb #907a70c3
 from dataclasses import asdict, dataclass, replace
@@ -15,8 +15,8 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .core import InputError, format_duration
-from .config import (BACKEND_TITLES, CONTRAST_METRICS, LOWER_IS_BETTER, METRIC_TITLES, METRICS, NETWORKS,
-                              format_value, setting_title)
+from .config import (BACKEND_TITLES, CONTRAST_METRICS, LOWER_IS_BETTER, METRIC_TITLES, METRICS,
+                              NETWORKS, format_value, setting_title)
 
 # %% ../nbs/06a_stats.ipynb #eca90098
 def _defined(values):
@@ -50,7 +50,8 @@ def by_model(
 ):  # yields the place, the name and the rows of each model
     "Go through a tidy table model by model"
     model = pd.Categorical(table.model)
-    for name, rows in table.groupby(model, observed=True): yield list(model.categories).index(name), name, rows
+    for name, rows in table.groupby(model, observed=True):
+        yield model.categories.get_loc(name), name, rows
 
 # %% ../nbs/06a_stats.ipynb #108d55c1
 def differing(
@@ -79,7 +80,8 @@ def labels(
     texts = [_label(row, names if few else []) for row in rows]
     unclear = [texts.count(t) > 1 or (not few and row["backend"] in NETWORKS) for t, row in zip(texts, rows)]
     texts = [f"{t} {row['run_id'][:8]}" if u else t for t, row, u in zip(texts, rows, unclear)]
-    return [t if texts.index(t) == k else f"{t} ({texts[:k].count(t) + 1})" for k, t in enumerate(texts)]  # one run twice
+    earlier = [texts[:k].count(t) for k, t in enumerate(texts)]  # the same run, named before
+    return [f"{t} ({k + 1})" if k else t for t, k in zip(texts, earlier)]
 
 # %% ../nbs/06a_stats.ipynb #7b8064bb
 def interval(
@@ -91,7 +93,8 @@ def interval(
 
 def _spread(folds, metric):
     lo, hi = interval(folds, metric) or (np.nan, np.nan)
-    return {metric: folds[metric].mean(), f"{metric}_sd": folds[metric].std(), f"{metric}_lo": lo, f"{metric}_hi": hi}
+    values = dict(zip(("", "_sd", "_lo", "_hi"), (folds[metric].mean(), folds[metric].std(), lo, hi)))
+    return {f"{metric}{ending}": value for ending, value in values.items()}
 
 # %% ../nbs/06a_stats.ipynb #85a9fafb
 COSTS = ["fit_seconds", "predict_us_per_row"]
@@ -117,7 +120,7 @@ def pretty(
     table: pd.DataFrame,  # from `summary`
 ) -> pd.DataFrame:  # of text
     "The summary for reading: mean ± standard deviation over folds [95 % interval]"
-    cells = {METRIC_TITLES[m]: [_cell(row, m) for _, row in table.iterrows()] for m in METRICS}
+    cells = {METRIC_TITLES[m]: [_cell(row, m) for _, row in table.iterrows()] for m in CONTRAST_METRICS if m in table}
     cells["Training per fold"] = [format_duration(s) for s in table.fit_seconds]
     cells["Prediction per row"] = [format_duration(s / 1e6) for s in table.predict_us_per_row]
     cells["Speed, slowest = 1"] = [f"{x:,.0f}×" if x >= 100 else f"{x:.3g}×" for x in table.times_faster]
@@ -148,16 +151,22 @@ MEASURES = {"balanced_accuracy": _balanced_accuracy, "average_precision": _avera
             "sensitivity_at_90": _sensitivity_at_90}
 
 # %% ../nbs/06a_stats.ipynb #6685920f
-def _measures(predictions):  # of one fold
-    y, p = predictions[["y", "p"]].to_numpy().T
-    both = 0 < y.sum() < len(y)
-    return {name: measure(y.astype(int), p) if both else np.nan for name, measure in MEASURES.items()}
+def by_fold(
+    predictions: pd.DataFrame,  # of one model: `fold`, `y` and `p`
+):  # yields the fold, its labels and its probabilities
+    "Go through out-of-fold predictions fold by fold"
+    y, p = predictions.y.to_numpy(), predictions.p.to_numpy()
+    for fold, rows in predictions.groupby("fold").indices.items(): yield fold, y[rows], p[rows]
 
 def fold_measures(
     predictions: pd.DataFrame,  # of one model: `fold`, `y` and `p`
 ) -> pd.DataFrame:  # one row per fold
     "The measures that are computed from stored predictions"
-    return pd.DataFrame.from_dict({fold: _measures(o) for fold, o in predictions.groupby("fold")}, orient="index")
+    rows = {}
+    for fold, y, p in by_fold(predictions):
+        both = 0 < y.sum() < len(y)
+        rows[fold] = {name: measure(y, p) if both else np.nan for name, measure in MEASURES.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 # %% ../nbs/06a_stats.ipynb #23cef419
 def corrected_tests(
@@ -165,7 +174,7 @@ def corrected_tests(
     n_train: float,  # rows that train in a fold
     n_test: float,  # rows that test in a fold
     margin: float = 0.01,  # differences up to this do not matter
-) -> dict:  # `ci95`, `p_value`, `p_equivalent`, `probabilities` (below, within, above); None with fewer than two folds
+) -> dict:  # `ci95`, `p_value`, `p_equivalent`, `probabilities` (below, within, above); None for one fold
     "Is the mean difference zero, is it within the margin, and how probable is each"
     d = _defined(d)
     if len(d) < 2: return dict(ci95=None, p_value=None, p_equivalent=None, probabilities=None)
@@ -174,11 +183,12 @@ def corrected_tests(
     t = (np.array([-margin, 0, margin]) - d.mean()) / se
     below, below_0, _ = map(float, stdtr(len(d) - 1, t))
     _, above_0, above = map(float, stdtr(len(d) - 1, -t))
-    return dict(ci95=ci95(d, n_train, n_test), p_value=2 * min(below_0, above_0), p_equivalent=max(below, above),
-                probabilities=(below, 1 - below - above, above))
+    return dict(ci95=ci95(d, n_train, n_test), p_value=2 * min(below_0, above_0),
+                p_equivalent=max(below, above), probabilities=(below, 1 - below - above, above))
 
 # %% ../nbs/06a_stats.ipynb #d13ad50b
-VERDICTS = {(False, False): "{} and {} cannot be told apart, nor called equivalent",  # (different, equivalent)
+# (different, equivalent) → what is said
+VERDICTS = {(False, False): "{} and {} cannot be told apart, nor called equivalent",
             (False, True): "{} and {} are practically equivalent",
             (True, False): "{} is {word} than {}",
             (True, True): "{} is {word} than {}, but by less than the margin"}
@@ -229,9 +239,11 @@ def verdict(self: Contrast) -> str:  # a sentence
     "Which of the two is better, how sure that is, and what it cost"
     a, b = self.names
     if not self.folds:
-        return f"No fold has test rows of both classes, so {METRIC_TITLES[self.metric]} says nothing here; {_speed(self)}."
+        title = METRIC_TITLES[self.metric]
+        return f"No fold has test rows of both classes, so {title} says nothing here; {_speed(self)}."
     if self.ci95 is None:
-        return f"{a} against {b}: {_delta(self)}; one split gives no interval, so this may be luck; {_speed(self)}."
+        luck = "one split gives no interval, so this may be luck"
+        return f"{a} against {b}: {_delta(self)}; {luck}; {_speed(self)}."
     word = "better" if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
     conclusion = VERDICTS[self.different, self.equivalent].format(a, b, word=word)
     wanted = "" if self.different or self.equivalent else " more folds or data are needed;"
@@ -251,7 +263,8 @@ def _answers(c):  # a line for each of the three questions
     return [f"  difference    {_signed(c.difference, c.margin)}, 95 % interval {low} to {high}; "
             f"corrected t test p = {c.p_value:.2g}",
             f"  equivalence   margin ±{c.margin:g}; two one-sided tests p = {c.p_equivalent:.2g}",
-            f"  probability   {worse:.1%} worse, {equivalent:.1%} practically equivalent, {better:.1%} better"]
+            f"  probability   {worse:.1%} worse, {equivalent:.1%} practically equivalent, "
+            f"{better:.1%} better"]
 
 @patch
 def __repr__(self: Contrast):
@@ -286,10 +299,12 @@ def paired_contrast(
                          "compare runs with the same table, target and plan.")
     d = a[metric].to_numpy() - b[metric].to_numpy()
     tests = corrected_tests(d, a.n_train.mean(), a.n_test.mean(), margin)
-    if tests["probabilities"] and metric in LOWER_IS_BETTER: tests["probabilities"] = tests["probabilities"][::-1]
+    if tests["probabilities"] and metric in LOWER_IS_BETTER:
+        tests["probabilities"] = tests["probabilities"][::-1]
     names = a.model.iloc[0], b.model.iloc[0]
     faster = b.fit_seconds.mean() / a.fit_seconds.mean()
-    return Contrast(names, metric, margin, len(_defined(d)), pd.Series(d).mean(), times_faster=faster, **tests)
+    defined, difference = len(_defined(d)), pd.Series(d).mean()
+    return Contrast(names, metric, margin, defined, difference, times_faster=faster, **tests)
 
 # %% ../nbs/06a_stats.ipynb #618df29c
 def holm(
@@ -314,10 +329,10 @@ def _contrast_row(c, p_holm, p_equivalent_holm):
 
 # %% ../nbs/06a_stats.ipynb #d8fc8e7f
 def contrasts(
-    folds: pd.DataFrame,  # tidy, of two models or more on the same folds; the first is compared with each of the others
+    folds: pd.DataFrame,  # tidy, of two models or more on the same folds
     metric: str = "roc_auc",  # of `CONTRAST_METRICS`
     margin: float = 0.01,  # differences up to this do not matter
-) -> pd.DataFrame:  # one row per contrast: `a`, `b`, `difference`, `lo`, `hi`, p values, probabilities, `verdict`
+) -> pd.DataFrame:  # one row per contrast: `a`, `b`, `difference`, `lo`, `hi`, p values …, `verdict`
     "The first model against each of the others, with p values corrected for asking several times"
     first, *others = (rows for _, _, rows in by_model(folds))
     if not others: raise InputError("A contrast needs two runs or more.")

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -331,7 +331,7 @@ def charts(
     drawn = [chart(results.predictions) for chart in (roc_chart, precision_recall_chart, calibration_chart)]
     if len(results.curves): drawn.append(loss_chart(results.curves))
     if len(results.settings) > 1 and same_folds(results.folds): drawn.append(fold_chart(results.folds, metric))
-    return list(map(asdict, drawn))
+    return [vars(chart) | dict(lines=list(map(vars, chart.lines))) for chart in drawn]
 
 # %% ../nbs/06f_workbench.ipynb #1b9bb1b4
 def compare(

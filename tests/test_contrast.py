@@ -240,11 +240,11 @@ def test_net_benefit_is_vickers_and_elkin_s():
 
 def test_the_roc_band_holds_the_middle_folds():
     oof = a_run(0, folds=10, n=400).oof
-    grid, low, high = figures.roc_band(oof, share=1)
+    grid, low, high = figures.roc_band(figures.fold_curves(oof), share=1)
     assert (np.diff(low) >= 0).all() and (np.diff(high) >= 0).all() and low[-1] == high[-1] == 1
     aucs = [roc_auc_score(o.y, o.p) for _, o in oof.groupby("fold")]
     assert np.trapezoid(low, grid) <= min(aucs) + 0.02 and np.trapezoid(high, grid) >= max(aucs) - 0.02
-    assert figures.roc_band(a_run(folds=1).oof) is None
+    assert figures.roc_band(figures.fold_curves(a_run(folds=1).oof)) is None
 
 
 # error rates

@@ -25,6 +25,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from .core import user_message
 from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRIC_TITLES, METRICS, NETWORKS,
                               RANK_METRICS, SETTINGS, Config, check_choice, either, format_value, preset,
                               setting_title, short_plan)
@@ -43,16 +44,6 @@ def _say(text):
     with suppress(OSError): print(_visible(text), file=sys.stderr)  # the terminal may have gone
 
 # %% ../nbs/07_cli.ipynb #d96d87cc
-def _is_mendable(e):
-    from mlp_bench.core import InputError
-    from mlp_bench.numpy_mlp import DivergenceError
-    return isinstance(e, (InputError, DivergenceError, MemoryError)) or isinstance(e, OSError) and bool(e.errno)
-
-def _in_words(e):
-    if isinstance(e, MemoryError): return "There is not enough memory: use smaller layers or fewer rows."
-    if isinstance(e, OSError) and e.errno: return f"The system says: {e.strerror or e}" + (f" ({e.filename})." if e.filename else ".")
-    return " ".join(str(e).split())
-
 def _check_folder():
     from mlp_bench.core import InputError
     try: os.getcwd()
@@ -75,9 +66,10 @@ def clear_errors():
     except Exception as e:
         with suppress(OSError): _flush()
         if os.environ.get("MLP_BENCH_TRACEBACK"): raise
-        mendable, text = _is_mendable(e), _in_words(e)
-        _say(f"Error: {text}" if mendable else f"Unexpected {type(e).__name__}: {text} (set MLP_BENCH_TRACEBACK=1 to see where).")
-        raise typer.Exit(2 if mendable else 1) from None
+        sentence, words = user_message(e), " ".join(str(e).split())
+        _say(f"Error: {sentence}" if sentence else
+             f"Unexpected {type(e).__name__}: {words} (set MLP_BENCH_TRACEBACK=1 to see where).")
+        raise typer.Exit(2 if sentence else 1) from None
 
 # %% ../nbs/07_cli.ipynb #58d2a804
 def _version(show: bool):

@@ -16,14 +16,16 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 
+from .core import user_message
 from .config import Config
 from .tracking import broken_runs_of, purge, tracking_uri
-from .manager import run, user_message
+from .manager import run
 
 # %% ../nbs/06e_jobs.ipynb #b4753e99
 def _own_pipe():  # what libraries print goes to standard error from here on
@@ -36,17 +38,21 @@ def event_writer(
 ):  # a function that writes its keywords as one line of JSON
     "Events for whoever listens; if nobody does, they are dropped"
     def tell(**event):
-        try: print(json.dumps(event), file=pipe, flush=True)
-        except OSError: pass
+        with suppress(OSError): print(json.dumps(event), file=pipe, flush=True)
     return tell
 
 # %% ../nbs/06e_jobs.ipynb #f0cfd3f6
-def error_message(e) -> str:  # of an exception
+def error_message(
+    e: Exception,  # what ended a training
+) -> str:  # one line
     "What to tell a person"
-    return user_message(e) or f"The program failed, please report this: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
+    reason = " ".join(str(e).split())[:300]
+    return user_message(e) or f"The program failed, please report this: {type(e).__name__}: {reason}"
 
 # %% ../nbs/06e_jobs.ipynb #6b1666a8
-def log_every(config) -> int:
+def log_every(
+    config: Config,  # what trains
+) -> int:  # epochs
     "Every how many epochs a point of the live curve is told: a line has room for some hundreds"
     return max(1, config.epochs // 400)
 
@@ -59,14 +65,16 @@ def train_all(
     for i, config in enumerate(configs):
         tell(i=i, begun=config.backend)
         every = log_every(config)
-        look = lambda network, epoch, *losses: epoch % every or tell(i=i, point=(network, epoch, *losses))
-        try: r = run(config, force, lambda share, text: tell(i=i, share=share, text=text), watch=look)
-        except Exception as e: return tell(i=i, failed=error_message(e))
-        tell(i=i, done=r.run_id, cached=r.cached)
+        def progress(share, text): tell(i=i, share=share, text=text)
+        def watch(network, epoch, *losses):
+            if epoch % every == 0: tell(i=i, point=(network, epoch, *losses))
+        try: result = run(config, force, progress, watch=watch)
+        except Exception as e: return tell(i=i, failed=error_message(e))  # said by name, whatever it is
+        tell(i=i, done=result.run_id, cached=result.cached)
     tell(finished=True)
 
 # %% ../nbs/06e_jobs.ipynb #b76bf895
-def _obey(order, tell):
+def _train_order(order, tell):
     order = json.loads(order)
     train_all([Config(**c) for c in order["configs"]], tell, order["force"])
 
@@ -75,102 +83,129 @@ def serve():
     tell, parent = event_writer(_own_pipe()), os.getppid()
     import mlflow  # slow, and needed by every run
     tell(ready=True)
-    if (order := sys.stdin.readline()).strip(): _obey(order, tell)  # else whoever started it has gone
-    own = Path(os.environ.get("MLP_BENCH_JOB", ""))  # its folder, see `Job`
-    if os.getppid() != parent and own.name.startswith("mlp_bench-job-"): shutil.rmtree(own, ignore_errors=True)
+    order = sys.stdin.readline()
+    if order.strip(): _train_order(order, tell)  # else whoever started it has gone
+    folder = Path(os.environ.get("MLP_BENCH_JOB", ""))  # see `launch`
+    if os.getppid() != parent and folder.name.startswith("mlp_bench-job-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../nbs/06e_jobs.ipynb #841b41e1
+@dataclass
 class Job:
-    "Configurations trained in a process of their own"
-    def __init__(self):
-        self.configs, self.text, self.error, self.stopped, self.started = [], "Starting …", None, False, None
-        self.share, self.now, self.done, self.curves = 0.0, 0, [], []
-        self.finished, self.running = False, True  # all is trained; the child lives
-        self.folder = tempfile.mkdtemp(prefix="mlp_bench-job-")
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(), "TMPDIR": self.folder, "MLP_BENCH_JOB": self.folder, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
-        self.log = open(Path(self.folder, "stderr.txt"), "w")
-        self.process = subprocess.Popen([sys.executable, "-c", "from mlp_bench.jobs import serve; serve()"], env=environment, text=True, bufsize=1,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, start_new_session=True)
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
+    "Configurations trained in a process of their own, and what is known of them"
+    configs: list = field(default_factory=list)  # of `Config`, trained one after another
+    curves: list = field(default_factory=list)  # of each: network → its points (training loss, held-out loss)
+    done: list = field(default_factory=list)  # ids of the runs that have ended
+    now: int = 0  # position of the configuration that trains
+    share: float = 0.0  # done of all, 0 … 1
+    text: str = "Starting …"  # what it does
+    error: str | None = None  # why it failed, for a person
+    started: float | None = None  # when it was told what to train, by the monotonic clock
+    running: bool = False  # the process lives
+    finished: bool = False  # all is trained
+    stopped: bool = False  # somebody ended it
+    process: subprocess.Popen | None = None  # see `launch`
 
-    def __repr__(self): return f"Job({self.text!r}, {self.share:.0%}, {'running' if self.running else 'ended'})"
-
-# %% ../nbs/06e_jobs.ipynb #101984be
-def _start(self, configs, force=False):
-    "Hand over what to train; returns at once"
-    self.configs, self.started, self.curves = list(configs), time.monotonic(), [{} for _ in configs]
-    try:
-        self.process.stdin.write(json.dumps(dict(configs=[asdict(c) for c in configs], force=force)) + "\n")
-        self.process.stdin.close()
-    except OSError: pass  # it has ended, and the listener says why
-    return self
-
-Job.start = _start
+    def __repr__(self):
+        return f"Job({self.text!r}, {self.share:.0%}, {'running' if self.running else 'ended'})"
 
 # %% ../nbs/06e_jobs.ipynb #9b96c501
 LOADING = "Keras: loading TensorFlow, which takes some seconds"
 
-def _note(self, event):
-    "Remember what one line says"
-    if "i" in event: self.now = event["i"]
-    if "begun" in event: self.text = LOADING if event["begun"] == "keras" else f"{event['begun']}: reading the table"
-    if "share" in event: self.share, self.text = (self.now + event["share"]) / len(self.configs), event["text"]
-    if "point" in event: self.curves[self.now].setdefault(event["point"][0], []).append(event["point"][2:])
+@patch
+def note(
+    self: Job,
+    event: dict,  # one line of the child, see `train_all`
+):
+    "Remember what happened"
+    self.now = event.get("i", self.now)
+    if "begun" in event:
+        self.text = LOADING if event["begun"] == "keras" else f"{event['begun']}: reading the table"
+    if "share" in event:
+        self.share = (self.now + event["share"]) / len(self.configs)
+        self.text = event["text"]
+    if "point" in event:
+        network, _, *losses = event["point"]
+        self.curves[self.now].setdefault(network, []).append(losses)
     if "done" in event: self.done.append(event["done"])
-    if "failed" in event: self.error = event["failed"]
+    self.error = event.get("failed", self.error)
     self.finished |= "finished" in event
 
-Job._note = _note
+# %% ../nbs/06e_jobs.ipynb #4ba05f44
+@patch(as_prop=True)
+def seconds_left(self: Job) -> float | None:  # None while too little is done to say
+    "What the share done says of the rest"
+    if self.started is None or not 0.02 < self.share < 1: return None
+    spent = time.monotonic() - self.started
+    return spent / self.share - spent if spent > 1 else None
 
-# %% ../nbs/06e_jobs.ipynb #c5a8cbec
-def _listen(self):
+# %% ../nbs/06e_jobs.ipynb #101984be
+@patch(as_prop=True)
+def stop_message(self: Job) -> str:
+    "What a stop leaves, in words"
+    if not self.done: return "Stopped: nothing of this run was kept."
+    kept = "is kept" if len(self.done) == 1 else "are kept"
+    return f"Stopped: {len(self.done)} of {len(self.configs)} runs had ended and {kept}, nothing else is."
+
+# %% ../nbs/06e_jobs.ipynb #2ed7f5f6
+@patch
+def _last_words(self: Job):
+    code = self.process.returncode
+    if code < 0: return f"killed by signal {-code}"
+    lines = Path(self.folder, "stderr.txt").read_text(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else f"exit code {code}"
+
+@patch
+def _clear(self: Job):
+    shutil.rmtree(self.folder, ignore_errors=True)
+    broken = broken_runs_of(self.process.pid) if self.started and not self.finished else []
+    if broken: purge(broken)
+
+# %% ../nbs/06e_jobs.ipynb #4cc5bf80
+@patch
+def _listen(self: Job):
     for line in self.process.stdout:
-        with suppress(ValueError): self._note(json.loads(line))  # a line cut short by the end is no news
+        with suppress(ValueError): self.note(json.loads(line))  # a line cut short by the end is no news
     self.process.wait()
     if self.started and not (self.finished or self.error or self.stopped):
-        self.error = f"The training process ended before its time ({self._last_words()}): nothing of this run was kept; train again, with a smaller network if memory was short."
-    self.text = self.error or (self.farewell if self.stopped else "Done.")
+        self.error = (f"The training process ended before its time ({self._last_words()}): nothing of this "
+                      "run was kept; train again, with a smaller network if memory was short.")
+    self.text = self.error or (self.stop_message if self.stopped else "Done.")
     self.running = False
     self._clear()
 
-# %% ../nbs/06e_jobs.ipynb #8108c98c
-def _farewell(self):  # what a stop leaves
-    if not self.done: return "Stopped: nothing of this run was kept."
-    return f"Stopped: {len(self.done)} of {len(self.configs)} runs had ended and {'is' if len(self.done) == 1 else 'are'} kept, nothing else is."
-
-def _last_words(self):
-    if self.process.returncode < 0: return f"killed by signal {-self.process.returncode}"
-    said = Path(self.folder, "stderr.txt").read_text(errors="replace").strip().splitlines()
-    return said[-1][:200] if said else f"exit code {self.process.returncode}"
-
-Job._listen, Job._last_words, Job.farewell = _listen, _last_words, property(_farewell)
-
-# %% ../nbs/06e_jobs.ipynb #2ed7f5f6
-def _clear(self):
-    self.log.close()
-    shutil.rmtree(self.folder, ignore_errors=True)
-    if self.started and not self.finished:
-        left = broken_runs_of(self.process.pid)
-        if left: purge(left)
-
-def _stop(self):
-    "End it now; what it had begun is cleared away"
-    if self.process.poll() is None:
-        self.stopped = not self.finished
-        try: os.killpg(self.process.pid, signal.SIGKILL)  # with its helpers
-        except (ProcessLookupError, PermissionError): pass
-    self.process.wait()
+# %% ../nbs/06e_jobs.ipynb #c5a8cbec
+@patch
+def launch(self: Job):
+    "Start the process, which imports before it knows what to train; returns at once"
+    self.folder = tempfile.mkdtemp(prefix="mlp_bench-job-")
+    own = dict(MLFLOW_TRACKING_URI=tracking_uri(), TMPDIR=self.folder, MLP_BENCH_JOB=self.folder,
+               PYTHONUNBUFFERED="1", PYTHONSAFEPATH="1")
+    with open(Path(self.folder, "stderr.txt"), "w") as log:
+        self.process = subprocess.Popen([sys.executable, "-c", "from mlp_bench.jobs import serve; serve()"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                                        bufsize=1, env={**os.environ, **own}, start_new_session=True)
+    self.running = True
+    self.listener = threading.Thread(target=self._listen, daemon=True)
+    self.listener.start()
     return self
 
-Job._clear, Job.stop = _clear, _stop
-
-# %% ../nbs/06e_jobs.ipynb #4ba05f44
-def _left(self):  # seconds, or None
-    spent = time.monotonic() - (self.started or time.monotonic())
-    return spent / self.share - spent if self.share > 0.02 and spent > 1 and self.share < 1 else None
-
-Job.left = property(_left)
+# %% ../nbs/06e_jobs.ipynb #8108c98c
+@patch
+def start(
+    self: Job,
+    configs: list,  # of `Config`
+    force: bool = False,  # train even what the store has
+):
+    "Hand over what to train, and launch the process if that was not done; returns at once"
+    if self.process is None: self.launch()
+    self.configs = list(configs)
+    self.curves = [{} for _ in configs]
+    self.started = time.monotonic()
+    with suppress(OSError):  # it has ended, and the listener says why
+        print(json.dumps(dict(configs=[asdict(c) for c in configs], force=force)), file=self.process.stdin)
+        self.process.stdin.close()
+    return self
 
 # %% ../nbs/06e_jobs.ipynb #37810112
 def mean_and_range(
@@ -179,9 +214,22 @@ def mean_and_range(
     every: int = 1,  # epochs from one point to the next
 ) -> dict:  # `x` epochs from 1, `y` mean, `lo` and `hi` over networks
     "One line for many networks"
-    curves = [[p[which] for p in points] for points in curves]  # at one moment: they may be growing
-    table = np.full((len(curves), max(map(len, curves))), np.nan)
-    for row, points in zip(table, curves): row[:len(points)] = points
-    x = np.unique(np.linspace(0, table.shape[1] - 1, min(table.shape[1], 400)).astype(int))
-    mean = np.nanmean(np.diff(table, axis=1, prepend=0), axis=0).cumsum()
-    return dict(x=(x * every + 1).tolist(), **{name: y[x].round(5).tolist() for name, y in (("y", mean), ("lo", np.nanmin(table, axis=0)), ("hi", np.nanmax(table, axis=0)))})
+    curves = [[point[which] for point in points] for points in curves]  # at one moment: they may be growing
+    losses = np.full((len(curves), max(map(len, curves))), np.nan)
+    for row, curve in zip(losses, curves): row[:len(curve)] = curve
+    mean = np.nanmean(np.diff(losses, axis=1, prepend=0), axis=0).cumsum()
+    lines = dict(y=mean, lo=np.nanmin(losses, axis=0), hi=np.nanmax(losses, axis=0))
+    x = np.unique(np.linspace(0, len(mean) - 1, min(len(mean), 400)).astype(int))
+    points = {name: line[x].round(5).tolist() for name, line in lines.items()}
+    return dict(x=(x * every + 1).tolist(), **points)
+
+# %% ../nbs/06e_jobs.ipynb #d45f970b
+@patch
+def stop(self: Job):
+    "End it now; what it had begun is cleared away"
+    if self.process.poll() is None:
+        self.stopped = not self.finished
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # with its helpers
+    self.process.wait()
+    return self

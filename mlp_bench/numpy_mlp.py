@@ -16,6 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 from scipy.special import erfc, expit, ndtr, ndtri
 
+from .core import InputError
 from .keras_random import keras_masks
 
 # %% ../nbs/03_numpy_mlp.ipynb #2d017360
@@ -340,7 +341,7 @@ def gradient(
     return objective(Z[-1], y, w, self.W, self.label_smoothing, self.l2)
 
 # %% ../nbs/03_numpy_mlp.ipynb #d152e43c
-class DivergenceError(ValueError, FloatingPointError):
+class DivergenceError(InputError, FloatingPointError):
     "Training produced a loss that is not a finite number"
 
 def diverged(

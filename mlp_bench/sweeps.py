@@ -28,7 +28,7 @@ from joblib import effective_n_jobs, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from .core import InputError, exit_with_parent, first_line, require
+from .core import InputError, exit_with_parent, first_line, require, user_message
 from .config import LOWER_IS_BETTER, SETTINGS, Config, preset
 from .data import Dataset, load
 from .fleet import LOCKSTEP
@@ -37,7 +37,7 @@ from .evaluation import (MAX_ROWS_AT_ONCE, check, estimator, folds_of, gather_fo
                                   prepare_folds, score_folds, splits, timed)
 from .models import as_model, prepare_final
 from .tracking import connect, get_run, runs
-from .manager import complete_evaluation, log_run, measure, user_message
+from .manager import complete_evaluation, log_run, measure
 
 # %% ../nbs/05e_sweeps.ipynb #12430f17
 def values(
@@ -57,7 +57,8 @@ def _check_size(settings, random):
         raise InputError(f"These are {wanted:,} configurations, more than {MAX_CONFIGS:,}: "
                          "draw fewer with --random, or give fewer values.")
     if size > sys.maxsize:
-        raise InputError(f"The values have {size:,} combinations, of which none can be drawn: give fewer values.")
+        raise InputError(f"The values have {size:,} combinations, of which none can be drawn: "
+                         "give fewer values.")
 
 # %% ../nbs/05e_sweeps.ipynb #b0a9b856
 def grid(
@@ -99,7 +100,8 @@ CONFIGS_AT_ONCE = 16
 def _alike(config):  # what the members of a batch share
     if config.backend != "numpy": return config
     rows = config.validation_fraction if config.early_stopping else 0
-    return (config.recipe, config.plan, config.hidden_layer_sizes, rows, *(getattr(config, n) for n in LOCKSTEP))
+    shared = ("recipe", "plan", "hidden_layer_sizes", *LOCKSTEP)
+    return (rows, *(getattr(config, name) for name in shared))
 
 # %% ../nbs/05e_sweeps.ipynb #fb2c7089
 def batches(
@@ -133,7 +135,7 @@ def work(
     for kind in ("INTRAOP", "INTEROP"): os.environ.setdefault(f"TF_NUM_{kind}_THREADS", "1")
     with parallel_config(backend="sequential"):
         if len(configs) > 1:
-            with suppress(ArithmeticError, MemoryError, ValueError):  # one is to blame: others are measured without it
+            with suppress(ArithmeticError, MemoryError, ValueError):  # of one: others are measured without it
                 return [(key(c, dataset), e) for c, e in zip(configs, measure_together(configs, dataset))]
         return [_measured_or_why(c, dataset) for c in configs]
 
@@ -187,7 +189,7 @@ def _connected(scheduler):
     try:
         place = urlparse(scheduler if "://" in scheduler else f"tcp://{scheduler}")
         if not place.port: raise ValueError("a host and a port are needed, such as tcp://127.0.0.1:8786")
-        socket.create_connection((place.hostname, place.port), timeout=10).close()  # Client would complain again at exit
+        socket.create_connection((place.hostname, place.port), timeout=10).close()  # Client is not so brief
         return Client(scheduler, timeout=10)
     except (OSError, ValueError) as e:
         raise InputError(f"No Dask scheduler answers at {scheduler} ({first_line(e)}): "
@@ -205,13 +207,15 @@ def dask(
     with _connected(scheduler) as client:
         try:
             client.wait_for_workers(1, timeout=10)
-            yield Engine(sum(client.nthreads().values()), partial(client.get_executor, pure=False), KilledWorker)
+            workers = sum(client.nthreads().values())
+            yield Engine(workers, partial(client.get_executor, pure=False), KilledWorker)
         except TimeoutError:
             raise InputError(f"The Dask scheduler at {scheduler} has no workers: "
                              f"start some with `dask worker {scheduler}`.") from None
         except (CancelledError, CommClosedError) as e:
-            raise InputError(f"The Dask scheduler at {scheduler} went away ({first_line(e)}): what was finished "
-                             "is in the store, and the same command goes on from there.") from None
+            raise InputError(f"The Dask scheduler at {scheduler} went away ({first_line(e)}): "
+                             "what was finished is in the store, and the same command goes on from there."
+                             ) from None
         except ImportError as e:
             raise InputError(f"The workers of {scheduler} cannot do this ({e}): "
                              "install the same mlp_bench there as here.") from None
@@ -246,7 +250,8 @@ class Sweep:
     def __repr__(self): return f"Sweep({self})"
 
     def __str__(self):
-        return f"{len(self.trained)} trained, {len(self.found)} found in the store, {len(self.skipped)} skipped"
+        trained, found, skipped = map(len, (self.trained, self.found, self.skipped))
+        return f"{trained} trained, {found} found in the store, {skipped} skipped"
 
 # %% ../nbs/05e_sweeps.ipynb #e31ce246
 @patch
@@ -308,7 +313,7 @@ def record(
 def _measure_all(todo, done, engine, tell):
     connect()  # a store that cannot be written is met now, and not after the first hour
     tell(0.0, f"0 of {len(todo)} measured")
-    quiet = warnings.catch_warnings(action="ignore", category=UserWarning)  # Dask has advice about large tables
+    quiet = warnings.catch_warnings(action="ignore", category=UserWarning)  # Dask has advice
     with quiet, engine as e:
         answered = answers(e, batches(todo, done.dataset, e.workers), done.dataset)
         for n, (config, (named, answer)) in enumerate(answered, 1):
@@ -319,8 +324,8 @@ def _measure_all(todo, done, engine, tell):
 def _one_table(configs):
     tables = {(c.data, c.target, c.positive) for c in configs}
     if len(tables) != 1:
-        raise InputError(f"A sweep is over one table, and these {len(configs)} configurations name {len(tables)}: "
-                         "start one sweep for each.")
+        raise InputError(f"A sweep is over one table, and these {len(configs)} configurations name "
+                         f"{len(tables)}: start one sweep for each.")
     return tables.pop()
 
 def _engine(name, jobs, scheduler):

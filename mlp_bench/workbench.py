@@ -222,7 +222,7 @@ def _busy(visit): return bool(visit.job and visit.job.running)
 # %% ../nbs/06f_workbench.ipynb #77800ad6
 def warm(visit: Visit):
     "Start a child that imports what training needs, so that the button finds it ready"
-    if not (visit.spare and visit.spare.running): visit.spare = Job()
+    if not (visit.spare and visit.spare.running): visit.spare = Job().launch()
 
 def _found(r, how="trained"):
     return f"{BACKEND_TITLES.get(r.config.backend, r.config.backend)} {how}: ROC AUC {r.metrics['roc_auc']:.4f}, accuracy {r.metrics['accuracy']:.4f}, {format_duration(r.metrics['fit_seconds'])} per fit"
@@ -264,7 +264,7 @@ def poll(
     job = visit.job
     if job is None: return dict(running=False, text="Nothing is being trained.", share=None, left=None, error=False, done=[])
     charts = [live_chart(job)] if any(job.curves) else []
-    if job.running: return dict(running=True, text=_spoken(job.text), share=job.share, left=job.left, error=False, done=[], charts=charts)
+    if job.running: return dict(running=True, text=_spoken(job.text), share=job.share, left=job.seconds_left, error=False, done=[], charts=charts)
     if not job.finished: return dict(running=False, text=job.text, share=None, left=None, error=bool(job.error), done=job.done, charts=charts, **_store())
     return _ended((". ".join(map(_found, _kept(visit, job.done))) or "Done, and deleted since") + ".", job.done, charts=charts)
 
@@ -272,7 +272,7 @@ def poll(
 def stop(visit: Visit) -> dict:
     "End the training now"
     if visit.job: visit.job.stop(); visit.job.listener.join(0.2)
-    return poll(visit) | dict(running=False, share=None) | (dict(text=visit.job.farewell) if visit.job else {})
+    return poll(visit) | dict(running=False, share=None) | (dict(text=visit.job.stop_message) if visit.job else {})
 
 # %% ../nbs/06f_workbench.ipynb #aeb3690f
 def train(

@@ -36,7 +36,7 @@ from mlp_bench.tracking import query, experiment_id
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 CALLS = [*((mlflow.MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated")), (mlflow.pyfunc, "log_model"),
-         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), (tracking, "_create_store"), (models, "_dump"), *((manager, name) for name in ("evaluate", "final_model", "save_model", "stored_figures")),
+         (pd.DataFrame, "to_parquet"), (safetensors.numpy, "save_file"), (os, "replace"), (tracking, "_create_store"), (models, "_save_skops"), *((manager, name) for name in ("evaluate", "final_model", "save_model", "stored_figures")),
          *((mlflow.MlflowClient, name) for name in ("delete_run", "delete_logged_model")), *((SqlAlchemyStore, name) for name in ("_hard_delete_run", "_hard_delete_logged_model")), (shutil, "rmtree")]
 
 

@@ -266,7 +266,7 @@ def listed(count, start=0): return ",".join(map(str, range(start, count)))
 SEEDS_AND_PATIENCE = ["--seed", listed(3000), "--patience", listed(3000, 1)]
 WHOLE_NUMBERS = ("--seed", "--patience", "--epochs", "--batch-size", "--ensemble", "--hidden-layer-sizes")
 MISTAKES = [
-    (["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "--learning-rate"),
+    (["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "learning_rate"),
     (["--hidden-layer-sizes", "16-a"], "hyphens"), (["--early-stopping", "perhaps"], "true"),
     (["--engine", "ray"], "dask"), (["--engine", "dask"], "--scheduler"),
     (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),

@@ -24,7 +24,7 @@ UNREAD = {"patience": dict(early_stopping=True), "validation_fraction": dict(ear
 @pytest.fixture
 def trainings(monkeypatch):
     "How often a configuration was really measured"
-    calls, evaluate = [], manager.evaluate
+    calls, evaluate = [], evaluation.evaluate
     monkeypatch.setattr(manager, "evaluate", lambda *a: calls.append(a[0]) or evaluate(*a))
     return calls
 
@@ -112,7 +112,7 @@ def test_a_failed_run_leaves_no_result(store):
 
 @pytest.mark.slow
 def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
-    code = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
+    code = "import sys; from mlp_bench import Config, run; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
     together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(2)]
     errors = [p.communicate()[1].decode() for p in together]
     assert [p.returncode for p in together] == [0] * 2, errors

@@ -11,7 +11,7 @@ import pytest
 from servers import POSTGRES, free_port, mlflow_server, postgres
 
 from mlp_bench.evaluation import key as key_of
-from mlp_bench import evaluation, manager, tracking
+from mlp_bench import manager, tracking
 from mlp_bench.data import load
 from mlp_bench.config import Config
 from mlp_bench.tracking import purge, runs
@@ -20,7 +20,7 @@ from mlp_bench.manager import run
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 PART = """
 import json, os, sys
-from mlp_bench.manager import *
+from mlp_bench import Config, run
 first, count = map(int, sys.argv[1:])
 made = [run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=s)) for s in range(first, first + count)]
 print(json.dumps([[r.run_id, r.cached, r.metrics['roc_auc'], r.oof.p.sum()] for r in made]))
@@ -81,7 +81,7 @@ def test_eight_processes_on_a_server_with_postgresql_lose_and_double_no_run(no_s
 def test_who_waits_says_so_and_a_killed_holder_keeps_nobody_waiting(store):
     tracking.connect()
     key, holding = key_of(SMALL, load("heart")), Path("holding")
-    code = f"from mlp_bench.manager import _training_lock; import pathlib, time\nwith _alone({key!r}, print): pathlib.Path('holding').touch(); time.sleep(600)"
+    code = f"from mlp_bench.manager import _training_lock; import pathlib, time\nwith _training_lock({key!r}, print): pathlib.Path('holding').touch(); time.sleep(600)"
     holder = subprocess.Popen([sys.executable, "-c", code])
     while not holding.exists(): time.sleep(0.05)
     said = []
@@ -99,7 +99,7 @@ def test_force_waits_for_nobody(store):
 
 def test_a_failure_leaves_the_configuration_to_the_next(store, monkeypatch):
     with monkeypatch.context() as m:
-        m.setattr(evaluation, "evaluate", lambda *a: 1 / 0)
+        m.setattr(manager, "evaluate", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError): run(SMALL)
     said = []
     assert not run(SMALL, progress=lambda share, text: said.append(text)).cached and not any("waiting" in text for text in said)

@@ -22,14 +22,14 @@ from servers import free_port, mlflow_server
 from typer.testing import CliRunner
 
 from mlp_bench.evaluation import key as key_of
-from mlp_bench import manager, models, tracking
+from mlp_bench import manager, tracking
 from mlp_bench.cli import app
 from mlp_bench.core import InputError
 from mlp_bench.data import load
 from mlp_bench.config import Config, parse_plan
 from mlp_bench.tracking import find, get_run, purge, runs
 from mlp_bench.manager import load_model, run
-from mlp_bench.tracking import close_store, local_path, mlflow_run
+from mlp_bench.tracking import local_path, mlflow_run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 COMMAND = ["run", "--backend", "numpy", "--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4"]  # the same
@@ -177,7 +177,6 @@ def small_disk(store, monkeypatch):
     if shutil.which("mount") is None or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode: pytest.skip("no right to mount")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{disk}/mlflow.db")
     yield disk
-    close_store(tracking.tracking_uri())
     subprocess.run(["umount", "-l", disk], check=True)
 
 
@@ -220,20 +219,20 @@ def locked(path):
 
 def test_a_store_that_is_busy_for_some_seconds_is_waited_for(store, monkeypatch):
     tracking.connect()
-    final_model = models.final_model
+    final_model = manager.final_model
     def busy(*args):
         threading.Timer(3, locked("mlflow.db").close).start()
         return final_model(*args)
-    monkeypatch.setattr(models, "final_model", busy)
+    monkeypatch.setattr(manager, "final_model", busy)
     assert not run(SMALL).cached and run(SMALL).cached
 
 
 @pytest.mark.slow
 def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatch):
     tracking.connect()
-    held, final_model = [], models.final_model
+    held, final_model = [], manager.final_model
     with monkeypatch.context() as m:
-        m.setattr(models, "final_model", lambda *args: held.append(locked("mlflow.db")) or final_model(*args))
+        m.setattr(manager, "final_model", lambda *args: held.append(locked("mlflow.db")) or final_model(*args))
         said_in_one_sentence(CliRunner().invoke(app, COMMAND), "database is locked")
     held[0].close()
     assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1
@@ -242,14 +241,14 @@ def test_a_store_that_stays_busy_is_one_sentence_and_no_result(store, monkeypatc
 @pytest.mark.slow
 def test_a_server_that_goes_away_in_mid_run_is_one_sentence_and_no_result(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{(port := free_port())}")
-    server, final_model = mlflow_server(store, port), models.final_model
+    server, final_model = mlflow_server(store, port), manager.final_model
     def gone(*args):
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         return final_model(*args)
     try:
         with monkeypatch.context() as m:
-            m.setattr(models, "final_model", gone)
+            m.setattr(manager, "final_model", gone)
             said_in_one_sentence(CliRunner().invoke(app, COMMAND), str(port))
         server = mlflow_server(store, port)
         assert runs().empty and CliRunner().invoke(app, COMMAND).exit_code == 0 and len(runs()) == 1 and run(SMALL).cached
@@ -312,7 +311,7 @@ def test_the_key_knows_the_content_of_a_table_and_nothing_of_its_file(store, fra
 
 
 def test_the_key_is_the_same_in_every_process():
-    code = "from mlp_bench.data import load; from mlp_bench.config import Config; h = load('heart'); print(Config().key(h), Config(backend='hist_gb', plan='cv:5').key(h))"
+    code = "from mlp_bench.data import load; from mlp_bench.config import Config; from mlp_bench.evaluation import key; h = load('heart'); print(key(Config(), h), key(Config(backend='hist_gb', plan='cv:5'), h))"
     told = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": s}).stdout for s in ("0", "1", "4294967295")]
     heart = load("heart")
     assert told == [f"{key_of(Config(), heart)} {key_of(Config(backend='hist_gb', plan='cv:5'), heart)}\n"] * 3

@@ -37,7 +37,8 @@ def _chosen(frame, plan, dataset):
 def _ranked(frame, metric):  # within each table, target and plan
     groups = [frame[c].fillna("") for c in ("dataset", "target", "plan")]
     place = frame[metric].groupby(groups).rank(ascending=metric in LOWER_IS_BETTER, method="first")
-    def sortable(column): return column.map(str) if column.name == "target" else column  # a target may be missing
+    def sortable(column):
+        return column.map(str) if column.name == "target" else column  # a target may be missing
     frame = frame.assign(rank=place.astype("Int64"))
     return frame.sort_values(["dataset", "target", "plan", "rank"], ignore_index=True, key=sortable)
 
@@ -47,7 +48,7 @@ def rank(
     top: int | None = 10,  # rows to keep of each table and plan; None for all
     plan: str | None = None,  # only this plan
     dataset: str | None = None,  # only this table
-) -> pd.DataFrame:  # `rank`, run_id, dataset, target (if several), plan, backend, settings that differ, metrics
+) -> pd.DataFrame:  # rank, run_id, dataset, target (if several), plan, backend, what differs, metrics
     "The best runs, counted separately for each table and plan"
     if metric not in RANK_METRICS:
         raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(RANK_METRICS)}.")
@@ -57,7 +58,8 @@ def rank(
     target = ["target"] if frame.target.map(str).nunique() > 1 else []
     settings = varying(frame)
     if top: frame = frame[frame["rank"] <= top]
-    return frame[["rank", "run_id", "dataset", *target, "plan", "backend", *settings, *metrics, "started", "key"]]
+    columns = ["dataset", *target, "plan", "backend", *settings, *metrics, "started", "key"]
+    return frame[["rank", "run_id", *columns]]
 
 # %% ../nbs/06_compare.ipynb #9eb8739d
 def contrast(

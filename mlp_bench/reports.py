@@ -111,9 +111,9 @@ def _repetition(config, runs, command):
            for r in runs]
     tables = [_frame(pd.DataFrame({"value": texts})), _frame(pd.DataFrame({"version": installed})),
               _frame(pd.DataFrame(ids), index=False)]
-    return (f"<section><h2>To do it again</h2><pre>{escape(command)}</pre><p>The folds come from the seed in the "
-            "plan (2026 unless written otherwise), the networks from the setting <code>seed</code>. Scores are the "
-            "same on every repetition on one machine; times are those of the run that was stored.</p>"
+    return (f"<section><h2>To do it again</h2><pre>{escape(command)}</pre><p>The folds come from the seed in "
+            "the plan (2026 unless written otherwise), the networks from the setting <code>seed</code>. Scores "
+            "are the same on every repetition on one machine; times are those of the run that was stored.</p>"
             f"<div class='three'>{''.join(tables)}</div></section>")
 
 # %% ../nbs/06d_reports.ipynb #be6c3446

@@ -120,7 +120,8 @@ def pretty(
     table: pd.DataFrame,  # from `summary`
 ) -> pd.DataFrame:  # of text
     "The summary for reading: mean ± standard deviation over folds [95 % interval]"
-    cells = {METRIC_TITLES[m]: [_cell(row, m) for _, row in table.iterrows()] for m in CONTRAST_METRICS if m in table}
+    metrics = [m for m in CONTRAST_METRICS if m in table]
+    cells = {METRIC_TITLES[m]: [_cell(row, m) for _, row in table.iterrows()] for m in metrics}
     cells["Training per fold"] = [format_duration(s) for s in table.fit_seconds]
     cells["Prediction per row"] = [format_duration(s / 1e6) for s in table.predict_us_per_row]
     cells["Speed, slowest = 1"] = [f"{x:,.0f}×" if x >= 100 else f"{x:.3g}×" for x in table.times_faster]

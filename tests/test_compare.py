@@ -31,13 +31,18 @@ def a_run(seed=0, shift=0.0, folds=4, repeats=1, n=80, **settings):
     "A run with made-up predictions on made-up folds; the folds do not depend on the seed"
     rng, y = np.random.default_rng(seed), np.arange(n) // folds % 2
     parts = [(r * folds + k, k) for r in range(repeats) for k in range(folds)]
-    oof = pd.concat([pd.DataFrame(dict(fold=fold, row=np.arange(k, n, folds), y=y[k::folds])) for fold, k in parts], ignore_index=True)
-    oof["p"] = np.clip(0.3 * oof.y + 0.35 + shift * (oof.y - 0.5) + rng.normal(0, 0.25, len(oof)), 0.001, 0.999)
+    tables = [pd.DataFrame(dict(fold=fold, row=np.arange(k, n, folds), y=y[k::folds])) for fold, k in parts]
+    oof = pd.concat(tables, ignore_index=True)
+    noise = rng.normal(0, 0.25, len(oof))
+    oof["p"] = np.clip(0.3 * oof.y + 0.35 + shift * (oof.y - 0.5) + noise, 0.001, 0.999)
     costs = dict(fit_seconds=0.1 * (seed + 1), predict_us_per_row=2.0)
-    table = pd.DataFrame([dict(fold=f, n_train=n - len(o), n_test=len(o), **score(o.y.to_numpy(), o.p.to_numpy()), **costs)
-                          for f, o in oof.groupby("fold")])
-    metrics = {m: table[m].mean() for m in [*METRICS, *costs]} | {f"{m}_std": table[m].std() for m in METRICS} | {"ece": 0.03}
-    return Run(f"{seed:032x}", f"{seed:064x}", False, Config(**settings), metrics, table, oof, np.linspace(0.7, 0.3, 20))
+    rows = [dict(fold=fold, n_train=n - len(y), n_test=len(y), **score(y, p), **costs)
+            for fold, y, p in stats.by_fold(oof)]
+    table = pd.DataFrame(rows)
+    metrics = {m: table[m].mean() for m in [*METRICS, *costs]} | {f"{m}_std": table[m].std() for m in METRICS}
+    ids = dict(run_id=f"{seed:032x}", key=f"{seed:064x}", cached=False)
+    return Run(**ids, config=Config(**settings), metrics=metrics | {"ece": 0.03}, folds=table, oof=oof,
+               curve=np.linspace(0.7, 0.3, 20))
 
 
 def folds_of(*runs): return results_of(runs).folds
@@ -83,7 +88,8 @@ def test_tables_keep_the_order_of_the_runs():
     names = ["NumPy", "Majority class", "Keras", "Gradient boosting"]
     results = results_of(runs)
     assert list(results.settings.model) == names
-    for table in (results.folds, results.predictions, results.curves): assert [n for _, n, _ in stats.by_model(table)] == names
+    for table in (results.folds, results.predictions, results.curves):
+        assert [name for _, name, _ in stats.by_model(table)] == names
 
 
 def test_a_setting_that_a_backend_does_not_have_is_empty():
@@ -96,14 +102,15 @@ def test_labels_tell_runs_of_one_backend_apart():
     assert labels(a_run(), a_run(hidden_layer_sizes=(8,))) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
     many = dict(hidden_layer_sizes=(8,), dropout=0.4, epochs=7, learning_rate=0.01)
     assert labels(a_run(), replace(a_run(**many), run_id="f" * 32)) == ["NumPy 00000000", "NumPy ffffffff"]
-    assert labels(a_run(dropout=0.4), a_run(backend="logistic")) == ["NumPy", "Logistic regression"]  # whose dropout is nobody's business
-    assert labels(a_run(), replace(a_run(data="other.csv"), run_id="f" * 32)) == ["NumPy 00000000", "NumPy ffffffff"]
+    assert labels(a_run(dropout=0.4), a_run(backend="logistic")) == ["NumPy", "Logistic regression"]
+    other = replace(a_run(data="other.csv"), run_id="f" * 32)
+    assert labels(a_run(), other) == ["NumPy 00000000", "NumPy ffffffff"]
     assert labels(a_run(), a_run()) == ["NumPy 00000000", "NumPy 00000000 (2)"]
 
 
 def test_the_contrast_names_the_faster_one_whichever_comes_first():
     a, b = a_run(0, shift=0.3), a_run(1, backend="keras")
-    for c in (comparison.contrast(a, b), comparison.contrast(b, a)): assert "NumPy trained 2 times as fast" in c.verdict
+    for pair in ((a, b), (b, a)): assert "NumPy trained 2 times as fast" in comparison.contrast(*pair).verdict
 
 
 def test_verdict_says_when_the_folds_cannot_tell():
@@ -129,9 +136,11 @@ def test_reliability_groups_are_of_equal_size():
 
 def charts(*runs):
     results = results_of(runs)
-    return [*figures.overview(results.predictions, results.curves), figures.precision_recall_chart(results.predictions),
-            figures.decision_chart(results.predictions), figures.contrast_chart(stats.contrasts(results.folds)),
-            figures.fold_chart(results.folds, "brier")]
+    drawn = figures.overview(results.predictions, results.curves)
+    drawn.append(figures.precision_recall_chart(results.predictions))
+    drawn.append(figures.decision_chart(results.predictions))
+    contrasts = stats.contrasts(results.folds)
+    return [*drawn, figures.contrast_chart(contrasts), figures.fold_chart(results.folds, "brier")]
 
 
 def test_charts_draw_themselves_in_the_page_s_colour_with_a_text_alternative():
@@ -178,8 +187,8 @@ def test_two_targets_of_a_table_are_ranked_and_shown_apart(store):
     for target in ("ill", "Sex"): run(Config(data="t.csv", target=target, backend="majority", plan="cv:2"))
     both = comparison.rank()
     assert list(both["rank"]) == [1, 1] and list(both.target) == ["Sex", "ill"]
-    told = CliRunner().invoke(app, ["rank"]).output
-    assert "target" in told and "Sex" in told and "ill" in told
+    output = CliRunner().invoke(app, ["rank"]).output
+    assert "target" in output and "Sex" in output and "ill" in output
 
 
 def test_rank_of_an_empty_store_is_an_empty_table(no_store):
@@ -206,12 +215,15 @@ def app_tool():
 
 
 def test_the_app_s_notebook_is_the_book_s():
-    assert (APP / "06_compare.ipynb").read_text(encoding="utf-8") == app_tool().stripped(), "run `python .ci/app.py`"
+    copy = (APP / "06_compare.ipynb").read_text(encoding="utf-8")
+    assert copy == app_tool().stripped(), "run `python .ci/app.py`"
 
 
 def test_only_the_app_s_two_cells_survive_in_voila():
-    pattern = re.compile(json.loads((APP / "voila.json").read_text())["RegexRemovePreprocessor"]["patterns"][0])
-    cells = ["".join(c["source"]) for c in json.loads((APP / "06_compare.ipynb").read_text(encoding="utf-8"))["cells"]]
+    patterns = json.loads((APP / "voila.json").read_text())["RegexRemovePreprocessor"]["patterns"]
+    pattern = re.compile(patterns[0])
+    notebook = json.loads((APP / "06_compare.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"]]
     kept = [c for c in cells if not pattern.match(c)]
     assert [c.splitlines()[-1] for c in kept] == ["from mlp_bench.workbench import dashboard", "dashboard()"]
 
@@ -219,7 +231,8 @@ def test_only_the_app_s_two_cells_survive_in_voila():
 def test_nothing_in_the_app_names_another_machine():
     for path in APP.rglob("*"):
         if path.is_file() and path.suffix in (".j2", ".css", ".js", ".json"):
-            text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+            namespace = "http://www.w3.org/2000/svg"  # a name, not an address
+            text = path.read_text(encoding="utf-8").replace(namespace, "")
             assert not re.search(r"(https?:)?//[a-z]", text), path
 
 
@@ -228,6 +241,7 @@ def test_serve_command_works_from_any_folder(store, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
     command, env = workbench.serve_command(8123, "127.0.0.1"), workbench.serve_environment("secret")
     assert command[0] == sys.executable and os.path.isfile(command[3]) and "--port=8123" in command
-    assert env["MLFLOW_TRACKING_URI"] == f"sqlite:///{store}/mlflow.db" and env["MLP_BENCH_FOLDER"] == str(store)
+    assert env["MLFLOW_TRACKING_URI"] == f"sqlite:///{store}/mlflow.db"
+    assert env["MLP_BENCH_FOLDER"] == str(store)
     assert env["JUPYTER_PATH"].split(os.pathsep) == [str(APP), "/elsewhere"]
     assert env["JUPYTER_TOKEN"] == "secret" and "secret" not in " ".join(command)

@@ -1,4 +1,4 @@
-"""The report is one file that loads nothing, escapes what came from data, and holds the same numbers each time."""
+"""The report: one file that loads nothing, escapes what came from data, and holds the same numbers twice."""
 import re
 import subprocess
 import sys
@@ -45,7 +45,8 @@ def test_a_second_report_holds_the_same_numbers(nasty):
 @pytest.mark.parametrize("plan", ["cv:3", "holdout"])
 def test_every_plan_gives_a_page_with_every_part(store, plan):
     page = report("heart", plan=plan, **QUICK)
-    for part in ("heart-restored, each group left out in turn", "NumPy against the others", "Further measures", "Figures", "To do it again", "not for clinical use"):
+    for part in ("heart-restored, each group left out in turn", "NumPy against the others",
+                 "Further measures", "Figures", "To do it again", "not for clinical use"):
         assert part in page
 
 

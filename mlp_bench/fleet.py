@@ -13,7 +13,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from itertools import accumulate, repeat
+from itertools import accumulate, chain, repeat
 from operator import setitem
 
 import numpy as np
@@ -381,46 +381,60 @@ def raise_if_diverged(
             raise diverged(losses[k, bad[0]], step, net.learning_rate, net.weight_decay, net.l2)
 
 # %% ../nbs/03a_fleet.ipynb #3a021a86
-def _train(self, rows, epochs=100, validation=None, patience=10, average_last=0.0, progress=None, watch=None):
-    "As the function `train`, with (X, y, w) for each member; returns the two loss curves of each"
+@patch
+def train(
+    self: Fleet,
+    rows,              # (X, y, w) of each member
+    epochs=100,        # passes over the rows
+    validation=None,   # (X, y, w) of each member, for early stopping
+    patience=10,       # epochs without a lower validation loss
+    average_last=0.0,  # fraction of the epochs whose weights are averaged
+    progress=None,     # called with the share of the epochs done
+    watch=None,        # called with member, epoch, loss, kernels and biases after each epoch
+) -> list:             # loss per epoch and validation loss per epoch of each member
+    "As the function `train`, for all members"
     self.load(rows, epochs)
-    losses, checks, stops = [], [[] for _ in self.nets], [EarlyStopping(patience) for _ in self.nets]
-    running, averaged, mean = range(len(self.nets)), math.ceil(average_last * epochs), np.zeros(self.theta.shape)
+    losses, stops = [], [EarlyStopping(patience) for _ in self.nets]
+    running = range(len(self.nets))
+    averaged = math.ceil(average_last * epochs)
+    mean = np.zeros(self.theta.shape)
     for epoch in range(epochs):
         with np.errstate(over="ignore", invalid="ignore"):
             steps = self.run_epoch()
-            losses.append(np.sum(steps * self.chunk.widths, axis=1) / len(self.chunk.order[0]))
+            losses.append(np.sum(steps * self.chunk.widths, axis=1) / self.chunk.order.shape[1])
         if not np.isfinite(losses[-1]).all(): self.raise_if_diverged(steps, running)
         if epoch >= epochs - averaged: mean += self.theta / averaged
         if watch:
             for k in running: watch(k, epoch, losses[-1][k].item(), self.nets[k].W, self.nets[k].b)
         if validation:
-            for k in running: checks[k].append(self.nets[k].loss(*validation[k]))
-            running = [k for k in running if not stops[k](checks[k][-1], self.nets[k].theta)]
+            running = [k for k in running if not stops[k](self.nets[k].loss(*validation[k]), self.theta[k])]
             if not running: break
         if progress: progress((epoch + 1) / epochs)
     if validation: self.theta[:] = [stop.best for stop in stops]
     elif averaged: self.theta[:] = mean
-    return [(curve[:len(check)] if validation else curve, check) for curve, check in zip(np.transpose(losses).tolist(), checks)]
-
-Fleet.train = _train
+    curves = np.transpose(losses).tolist()
+    return [(curve[:len(stop.losses) or None], stop.losses) for curve, stop in zip(curves, stops)]
 
 # %% ../nbs/03a_fleet.ipynb #37616f7e
 BLOCK = 32  # members of a fleet: the arrays of one step still fit the cache
-LOCKSTEP = ("activation", "optimizer", "initializer", "batch_size", "epochs", "early_stopping", "patience", "average_last", "dtype", "rng")
+LOCKSTEP = ("activation", "optimizer", "initializer", "batch_size", "epochs", "early_stopping", "patience",
+            "average_last", "dtype", "rng")
 
 def train_block(
-    tasks,          # (settings, layer sizes, rows, validation rows, seed) of each network; all agree in shape and in LOCKSTEP
+    tasks,          # (settings, layer sizes, rows, validation rows, seed) of networks that can keep step
     progress=None,  # called with the share of the epochs done
-    watch=None,     # called with position, epoch, loss, kernels and biases of each network still running, after each epoch
-):                  # returns coefs, intercepts, loss curve and validation losses of each
+    watch=None,     # called with position, epoch, loss, kernels and biases of each network, after each epoch
+) -> list:          # coefs, intercepts, loss curve and validation losses of each
     "Train networks of one shape as a fleet"
-    s, sizes, *_ = tasks[0]
-    nets = [TextbookMLP(sizes, **{name: own[name] for name in SETTINGS}, seed=seed) for own, *_, seed in tasks]
-    rows, validation = ([task[i] for task in tasks] for i in (2, 3))
-    checked = validation if s["early_stopping"] else None
-    curves = Fleet(nets, s["batch_size"]).train(rows, s["epochs"], checked, s["patience"], s["average_last"], progress, watch)
-    return [([W.copy() for W in net.W], [b.copy() for b in net.b], *curve) for net, curve in zip(nets, curves)]
+    settings, sizes, rows, validation, seeds = zip(*tasks)
+    shared = settings[0]
+    nets = [TextbookMLP(sizes[0], **{name: options[name] for name in SETTINGS}, seed=seed)
+            for options, seed in zip(settings, seeds)]
+    if not shared["early_stopping"]: validation = None
+    curves = Fleet(nets, shared["batch_size"]).train(
+        rows, shared["epochs"], validation, shared["patience"], shared["average_last"], progress, watch)
+    def copies(arrays): return [a.copy() for a in arrays]
+    return [(copies(net.W), copies(net.b), *curve) for net, curve in zip(nets, curves)]
 
 # %% ../nbs/03a_fleet.ipynb #8ad53777
 def blocks_of(
@@ -439,14 +453,15 @@ def blocks_of(
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
 
 def work_together(
-    work,    # a function: one that trains a block, and a first block or None -> trains until none is left
+    work,    # takes a function that trains a block, and which to begin with; trains until none is left
     here,    # trains a block in this process
-    first,   # which block this process begins with
+    first,   # which blocks this process begins with
     others,  # number of other processes
 ):
     "Let `work` train the first block here, and other blocks in as many other processes"
     with ThreadPoolExecutor(others) as threads, threadpool_limits(1, "blas"):
-        pool = ProcessPoolExecutor(others, env=ONE_THREAD, initializer=exit_with_parent, initargs=(os.getpid(),))
+        at_start = dict(env=ONE_THREAD, initializer=exit_with_parent, initargs=(os.getpid(),))
+        pool = ProcessPoolExecutor(others, **at_start)
         def elsewhere(block): return pool.submit(train_block, block).result()  # each waited for in a thread
         try:
             futures = [threads.submit(work, elsewhere) for _ in range(others)]
@@ -460,19 +475,21 @@ def train_blocks(
     workers,     # processes, this one included; 1 for those who watch
     progress,    # called with the share done
     watch=None,  # as for `train_block`, positions counted through all blocks
-):               # returns what `train_block` returned for each
+) -> list:       # what `train_block` returned for each
     "Train blocks here and, with more than one worker, in other processes too; whoever is free takes the next"
-    done, waiting = [None] * len(blocks), deque(range(len(blocks)))
-    def work(train, i=None):
-        while True:
-            try: i = waiting.popleft() if i is None else i
-            except IndexError: return  # nothing is left
-            try: done[i], i = train(blocks[i]), None
-            except BaseException: waiting.clear(); raise  # call the others off
-    count = lambda: sum(x is not None for x in done)
-    tell = watch and (lambda k, *facts: watch(sum(map(len, blocks[:count()])) + k, *facts))
-    here = lambda block: train_block(block, lambda part: progress((count() + part) / len(blocks)), tell)
+    results = [None] * len(blocks)
+    waiting = iter(range(len(blocks)))  # shared by all threads
+    def done(): return sum(result is not None for result in results)
+    def share(part): progress((done() + part) / len(blocks))
+    def see(k, *facts): watch(sum(map(len, blocks[:done()])) + k, *facts)
+    def here(block): return train_block(block, share, watch and see)
+    def work(train, first=()):
+        try:
+            for i in chain(first, waiting): results[i] = train(blocks[i])
+        except BaseException:
+            deque(waiting, 0)  # nothing is left for the others
+            raise
     if workers == 1: work(here)
-    else: work_together(work, here, waiting.popleft(), workers - 1)
+    else: work_together(work, here, [next(waiting)], workers - 1)
     progress(1.0)
-    return done
+    return results

@@ -390,18 +390,18 @@ class EarlyStopping:
     "Remember the best weights; say stop after `patience` epochs without a lower loss"
     def __init__(self, patience):
         self.patience = patience
-        self.lowest = math.inf
-        self.wait = 0
+        self.losses = []  # one for each epoch
+        self.best_epoch = 0
         self.best = None
 
     def __call__(self, loss, theta):
         "True if training should stop"
-        self.wait += 1
-        if self.best is None or loss < self.lowest:
-            self.lowest = loss
-            self.wait = 0
+        epoch = len(self.losses)
+        self.losses.append(loss)
+        if epoch == 0 or loss < self.losses[self.best_epoch]:
+            self.best_epoch = epoch
             self.best = theta.copy()
-        return self.wait >= self.patience
+        return epoch - self.best_epoch >= self.patience
 
 # %% ../nbs/03_numpy_mlp.ipynb #be61a46e
 def train(
@@ -414,16 +414,13 @@ def train(
     average_last=0.0,  # fraction of the epochs whose weights are averaged
 ) -> tuple:            # loss per epoch, validation loss per epoch
     "Train `net` in place; early stopping restores the best weights, averaging replaces them by a mean"
-    losses, checks = [], []
-    stop = EarlyStopping(patience)
+    losses, stop = [], EarlyStopping(patience)
     averaged = math.ceil(average_last * epochs)
     mean = np.zeros(net.theta.size)
     for epoch in range(epochs):
         with np.errstate(over="ignore", invalid="ignore"): losses.append(run_epoch(net, X, y, w, batch_size))
         if epoch >= epochs - averaged: mean += net.theta / averaged
-        if validation is not None:
-            checks.append(net.loss(*validation))
-            if stop(checks[-1], net.theta): break
+        if validation is not None and stop(net.loss(*validation), net.theta): break
     if validation is not None: net.theta[:] = stop.best
     elif averaged: net.theta[:] = mean
-    return losses, checks
+    return losses, stop.losses

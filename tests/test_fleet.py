@@ -31,7 +31,8 @@ def rows(dtype, member=0):
 
 def nets(dtype="float64", hidden=(12, 5), **shared):
     sizes = [7, *hidden, 1]
-    return [TextbookMLP(sizes, dtype=dtype, seed=k, **(options | shared)) for k, options in enumerate(OF_EACH)]
+    settings = [options | shared for options in OF_EACH]
+    return [TextbookMLP(sizes, dtype=dtype, seed=k, **options) for k, options in enumerate(settings)]
 
 
 def gap(epochs=8, batch_size=32, dtype="float64", **options):
@@ -147,8 +148,8 @@ def test_dropout_does_not_depend_on_how_many_steps_are_drawn_at_once():
 
 
 def five_estimators(**options):
-    rates = [1e-3 * (k + 1) for k in range(5)]
-    return [NumpyMLPClassifier(epochs=5, random_state=k, learning_rate=lr, **options) for k, lr in enumerate(rates)]
+    rates = enumerate([1e-3, 2e-3, 3e-3, 4e-3, 5e-3])
+    return [NumpyMLPClassifier(epochs=5, random_state=k, learning_rate=lr, **options) for k, lr in rates]
 
 
 def tables(): return [(X[:n], y[:n]) for n in (120, 100, 120, 100, 150)]

@@ -30,9 +30,8 @@ def _numeric(
         gap = column.map(lambda v: pd.isna(v) or isinstance(v, str) and not v.strip())
         bad |= np.isnan(values) & ~gap.to_numpy(bool)
     if bad.any():
-        cell = shorten([column[bad].iloc[0]])
         raise InputError(f"column {shorten([column.name])} is numeric, "
-                         f"but {cell!r} cannot be read as a finite number.")
+                         f"but {shorten([column[bad].iloc[0]])!r} cannot be read as a finite number.")
     return values
 
 # %% ../nbs/01_cleaning.ipynb #68d62dc2

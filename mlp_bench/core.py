@@ -75,10 +75,10 @@ def format_duration(
     seconds: float,  # how long it took
 ) -> str:  # such as `43 ms`
     "A duration for people"
-    if seconds < 1e-3: return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1: return f"{seconds * 1e3:.0f} ms"
-    if seconds < 100: return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min"
+    return (f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else
+            f"{seconds * 1e3:.0f} ms" if seconds < 1 else
+            f"{seconds:.1f} s" if seconds < 100 else
+            f"{seconds / 60:.1f} min")
 
 # %% ../nbs/00a_core.ipynb #62b231a3
 def call_with_timeout(
@@ -97,11 +97,8 @@ def call_with_timeout(
 
 # %% ../nbs/00a_core.ipynb #25634911
 def _process_exists(pid):
-    if os.name != "posix": return True
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return False
-    except PermissionError: pass
-    return True
+    try: return os.name != "posix" or os.kill(pid, 0) is None
+    except OSError as error: return isinstance(error, PermissionError)
 
 def _exit_without(starter, master):
     while os.getppid() == starter and _process_exists(master): time.sleep(1)

@@ -58,9 +58,8 @@ class Dataset:
         "SHA-256 over names, kinds, order and values, outcome included"
         labels = pd.Series([str(self.classes[i]) for i in self.y], name=self.target, dtype=object)
         groups = [] if self.groups is None else [pd.Series(self.groups, name="groups")]
-        columns = [*(self.X[c] for c in self.X), labels, *groups]
         total = hashlib.sha256()
-        for column in columns: total.update(_column_bytes(column))
+        for column in *(self.X[c] for c in self.X), labels, *groups: total.update(_column_bytes(column))
         return total.hexdigest()
 
     def __repr__(self):
@@ -78,12 +77,10 @@ def _labels(
     positive=None,  # the label to count as 1; by default the second in sorted order
 ) -> tuple:  # y (int64 array), classes (negative label, positive label)
     "A binary outcome as 0 and 1, with the labels it was made from"
-    values = sorted(column.unique().tolist())
-    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
-    target = f"the target {shorten([column.name])}"
+    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in sorted(set(column.tolist()))]
     if len(labels) != 2:
-        count = f"{len(labels)} different value{'s'[:len(labels) != 1]} ({shorten(labels, 5)})"
-        raise InputError(f"{name}: {target} has {count}, but exactly two are needed.")
+        raise InputError(f"{name}: the target {shorten([column.name])} has {len(labels)} different "
+                         f"value{'s'[:len(labels) != 1]} ({shorten(labels, 5)}), but exactly two are needed.")
     wanted = parse_column([str(positive)])[0]  # read as a cell is read: `true` is True, `1.0` is 1
     matches = [v for v in labels if v == wanted or str(v) == str(positive)]
     if positive is None: matches = labels[1:]
@@ -118,8 +115,8 @@ def _target(
     _check_target(list(frame), name, target)
     column = frame[str(target)]
     if column.isna().any():
-        where = f"{frame.index.name} {frame.index[column.isna()][0]}"
-        raise InputError(f"{name}: the target {shorten([target])} is missing in {where}, "
+        raise InputError(f"{name}: the target {shorten([target])} is missing in "
+                         f"{frame.index.name} {frame.index[column.isna()][0]}, "
                          "so fill it in or drop the row.")
     return column
 
@@ -169,11 +166,9 @@ _ARCHIVE_BOOLEANS = {"FastingBS": {"True": 1, "False": 0}, "ExerciseAngina": {"T
 def archive_records() -> pd.DataFrame:  # in the words of the heart table, with its target and the hospital
     "The 920 records of the UCI archive; what is blank there is NaN"
     uci = _bundled("uci_sites", SITES_SHA256)
-    def column(name):
-        cells = uci[_ARCHIVE_COLUMNS[name]]
-        words = _ARCHIVE_BOOLEANS.get(name)
-        return cells.map(words) if words else cells.replace(_ARCHIVE_WORDS)
-    records = pd.DataFrame({name: column(name) for name in _ARCHIVE_COLUMNS})
+    records = uci[list(_ARCHIVE_COLUMNS.values())].set_axis(list(_ARCHIVE_COLUMNS), axis=1)
+    records = records.replace(_ARCHIVE_WORDS)
+    for column, words in _ARCHIVE_BOOLEANS.items(): records[column] = records[column].map(words)
     return records.assign(**{HEART_TARGET: (uci["num"] > 0).astype(np.int64), "Hospital": uci["dataset"]})
 
 # %% ../nbs/00c_data.ipynb #dc20a4c2

@@ -27,36 +27,31 @@ def rank_auc(
 # %% ../nbs/00_eda.ipynb #d7a480a2
 FALSE_ALARM_RATE = 1e-3  # of a finding by luck, over all the places looked at
 
-def _finding(check, column, rows, text):
-    return dict(check=check, column=column, rows=int(rows), finding=text)
-
 def _duplicates(X, y):
     "Rows that occur more than once, and those whose copies disagree in the label"
     copy, twin = X.duplicated(), X.duplicated(keep=False)
-    if not copy.any(): return []
-    text = "rows repeat an earlier row in every column: a fold may be tested on what it has learnt."
-    findings = [_finding("duplicates", "", copy.sum(), f"{copy.sum()} {text}")]
+    if not copy.any(): return
+    yield ("duplicates", "", copy.sum(), f"{copy.sum()} rows repeat an earlier row in every column: "
+           "a fold may be tested on what it has learnt.")
     same = X[twin].groupby(list(X), dropna=False, sort=False).ngroup().to_numpy()
     clash = (pd.Series(y)[twin.to_numpy()].groupby(same).nunique() > 1).sum()
-    if clash:
-        text = f"{clash} sets of equal rows carry both labels: no model can get them all right."
-        findings.append(_finding("conflicts", "", clash, text))
-    return findings
+    if clash: yield ("conflicts", "", clash, f"{clash} sets of equal rows carry both labels: "
+                     "no model can get them all right.")
 
 # %% ../nbs/00_eda.ipynb #c1c386c3
 def _constants(X):
     "Columns with one value"
     constant = [c for c in X if X[c].nunique(dropna=False) == 1]
-    return [_finding("constant", c, len(X), f"{c} has the same value in every row.") for c in constant]
+    return [("constant", c, len(X), f"{c} has the same value in every row.") for c in constant]
 
 def _is_whole(column): return not is_numeric(column) or bool((column.dropna() % 1 == 0).all())
 
 def _identifiers(X):
     "Columns of whole numbers or texts that differ in nearly every row"
-    if len(X) < 50: return []
-    unique = [c for c in X if _is_whole(X[c]) and X[c].nunique() > 0.98 * len(X)]
-    text = "is different in nearly every row, like a record number: leave it out."
-    return [_finding("identifier", c, len(X), f"{c} {text}") for c in unique]
+    for c in X:
+        if len(X) >= 50 and _is_whole(X[c]) and X[c].nunique() > 0.98 * len(X):
+            yield ("identifier", c, len(X), f"{c} is different in nearly every row, like a record number: "
+                   "leave it out.")
 
 # %% ../nbs/00_eda.ipynb #a90649a9
 def _codes(column): return column.astype(float if is_numeric(column) else str).where(column.notna()).rank()
@@ -74,28 +69,26 @@ def _column_auc(x, y, folds, least):
 # %% ../nbs/00_eda.ipynb #98f0f9ca
 def _tells_all(X, y):
     "Columns that alone predict the target almost perfectly, out of fold"
-    if np.bincount(y, minlength=2).min() < 20: return []
+    if np.bincount(y, minlength=2).min() < 20: return
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(y, y))
-    aucs = {c: _column_auc(_codes(X[c]).to_numpy("float32")[:, None], y, folds, 0.99) for c in X}
-    text = "alone predicts the target with an AUC of {:.3f}: was it known before the outcome?"
-    return [_finding("tells all", c, len(X), f"{c} {text.format(auc)}") for c, auc in aucs.items() if auc]
+    for c in X:
+        auc = _column_auc(_codes(X[c]).to_numpy("float32")[:, None], y, folds, 0.99)
+        if auc: yield ("tells all", c, len(X), f"{c} alone predicts the target with an AUC of {auc:.3f}: "
+                       "was it known before the outcome?")
 
 # %% ../nbs/00_eda.ipynb #9960ee44
 def _pure_values(X, y):
     "Values that occur in 20 rows or more, all of the same label"
-    counts = {}
-    for c in X:
-        if X[c].value_counts().max() >= 20:
-            table = pd.Series(y).groupby(X[c].to_numpy()).agg(["size", "sum"])
-            counts[c] = table[table["size"] >= 20]
-    looked, rate, findings = sum(map(len, counts.values())), np.mean(y), []
-    for c, table in counts.items():
+    common = [c for c in X if X[c].value_counts().max() >= 20]
+    tables = {c: pd.Series(y).groupby(X[c].to_numpy()).agg(["size", "sum"]) for c in common}
+    tables = {c: table[table["size"] >= 20] for c, table in tables.items()}
+    looked, rate = sum(map(len, tables.values())), np.mean(y)
+    for c, table in tables.items():
         for value, (n, k) in table.iterrows():
             chance = rate**n if k == n else (1 - rate)**n if k == 0 else 1
             if chance * looked < FALSE_ALARM_RATE:
-                text = f"in {n} rows, and the target is {'always' if k else 'never'} positive there."
-                findings.append(_finding("pure value", c, n, f"{c} = {value} {text}"))
-    return findings
+                yield ("pure value", c, n, f"{c} = {value} in {n} rows, "
+                       f"and the target is {'always' if k else 'never'} positive there.")
 
 # %% ../nbs/00_eda.ipynb #166a2b3b
 def _quarters(column):
@@ -126,12 +119,11 @@ def _stretches(n, groups):
 def _parts(X, groups):
     "Parts of a table as {(column or nothing, name): mask}"
     parts = {(c, name): mask for c in X for name, mask in _column_parts(X[c]).items()}
-    stretches = _stretches(len(X), groups)
-    alone = parts | {("", name): mask for name, mask in stretches.items()}
-    if len(parts) * len(stretches) * len(X) > 2e8: return alone  # too many columns to try them in pairs
+    stretches = {("", name): mask for name, mask in _stretches(len(X), groups).items()}
+    if len(parts) * len(stretches) * len(X) > 2e8: return parts | stretches  # too many to try them in pairs
     pairs = {(c, f"{name} and {place}"): mask & where
-             for (c, name), mask in parts.items() for place, where in stretches.items()}
-    return alone | pairs
+             for (c, name), mask in parts.items() for (_, place), where in stretches.items()}
+    return parts | stretches | pairs
 
 # %% ../nbs/00_eda.ipynb #e0da0009
 def _purity(column, y, inside):
@@ -146,19 +138,16 @@ def _purity(column, y, inside):
 def _pure_parts(X, y, groups):
     "Columns that decide the target in a part of the table, and do not elsewhere"
     columns = [c for c in X if 2 <= X[c].nunique() <= 10]
-    if not columns: return []
-    parts = _parts(X, groups)
+    parts = _parts(X, groups) if columns else {}
     parts = {name: mask for name, mask in parts.items() if 10 <= y[mask].sum() <= mask.sum() - 10}
     names, inside = list(parts), np.array(list(parts.values()), "float32").reshape(len(parts), len(X))
     pure = {}  # by chance, column and rows, since the same rows may have two names
     for c in columns:
         chances, rows = _purity(X[c], y, inside)
         for i in np.flatnonzero(chances * len(names) * len(columns) < FALSE_ALARM_RATE):
-            owner, part = names[i]
-            if owner != c: pure[chances[i], c, rows[i]] = part
-    text = "decides the target in all {} rows; elsewhere it does not."
-    return [_finding("pure part", c, n, f"Where {part}, {c} {text.format(n)}")
-            for (_, c, n), part in sorted(pure.items())[:5]]
+            if names[i][0] != c: pure[chances[i], c, rows[i]] = names[i][1]
+    return [("pure part", c, n, f"Where {part}, {c} decides the target in all {n} rows; "
+             "elsewhere it does not.") for (_, c, n), part in sorted(pure.items())[:5]]
 
 # %% ../nbs/00_eda.ipynb #f042b7fb
 def _missing_code(column):
@@ -174,46 +163,42 @@ def _gaps(X, y):
     "Missing cells, and numbers that look like a code for missing, which go with the label"
     masks = {(c, "is missing"): X[c].isna() for c in X}
     codes = {c: _missing_code(X[c]) for c in X if is_numeric(X[c])}
-    text = "is {:g}, far from all other values, perhaps a code for missing,"
-    masks |= {(c, text.format(code)): X[c] == code for c, code in codes.items() if code is not None}
+    masks |= {(c, f"is {code:g}, far from all other values, perhaps a code for missing,"): X[c] == code
+              for c, code in codes.items() if code is not None}
     masks = {key: mask.to_numpy() for key, mask in masks.items() if 20 <= mask.sum() <= len(X) - 20}
-    findings = []
     for (c, what), mask in masks.items():
         p = fisher_exact([np.bincount(y[mask], minlength=2), np.bincount(y[~mask], minlength=2)]).pvalue
-        if p * len(masks) >= FALSE_ALARM_RATE: continue
-        shares = f"{y[mask].mean():.0%} of them and in {y[~mask].mean():.0%} of the others"
-        text = f"{c} {what} in {mask.sum()} rows; the target is positive in {shares}."
-        findings.append(_finding("missing", c, mask.sum(), text))
-    return findings
+        if p * len(masks) < FALSE_ALARM_RATE:
+            yield ("missing", c, mask.sum(), f"{c} {what} in {mask.sum()} rows; the target is positive in "
+                   f"{y[mask].mean():.0%} of them and in {y[~mask].mean():.0%} of the others.")
 
 # %% ../nbs/00_eda.ipynb #f4c3ea4c
 def _label_shift(y, part, what):
     "Parts of the file that differ in the share of positives"
     shares = pd.Series(y).groupby(part).mean()
-    if chi2_contingency(pd.crosstab(part, y)).pvalue >= FALSE_ALARM_RATE: return []
-    text = (f"{what} differ in the share of positives, from {shares.min():.0%} to {shares.max():.0%}: "
-            "shuffle the folds, and test on a part held out.")
-    return [_finding("shift", "", len(y), text)]
+    if chi2_contingency(pd.crosstab(part, y)).pvalue < FALSE_ALARM_RATE:
+        yield ("shift", "", len(y), f"{what} differ in the share of positives, from {shares.min():.0%} "
+               f"to {shares.max():.0%}: shuffle the folds, and test on a part held out.")
 
 def _column_shift(X, late, what):
     "Whether a tree tells one part of the file from the rest by the columns"
-    if min(late.sum(), (~late).sum()) < 20: return []
+    if min(late.sum(), (~late).sum()) < 20: return
     tree = DecisionTreeClassifier(min_samples_leaf=20, random_state=0)
     codes, folds = X.apply(_codes).to_numpy(), StratifiedKFold(5, shuffle=True, random_state=0)
     auc = cross_val_score(tree, codes, late, cv=folds, scoring="roc_auc").mean()
-    text = f"The columns tell {what} (AUC {auc:.2f}): these are not rows of one kind."
-    return [_finding("shift", "", len(X), text)] if auc > 0.75 else []
+    if auc > 0.75: yield ("shift", "", len(X), f"The columns tell {what} (AUC {auc:.2f}): "
+                          "these are not rows of one kind.")
 
 def _shift(X, y, groups):
     "Groups, or else stretches of the file, that differ in the label or can be told apart by their columns"
-    n = len(y)
+    row = np.arange(len(y))
     if groups is None:
-        late = np.arange(n) >= n // 2
-        return [*_label_shift(y, np.arange(n) * 8 // n, "Eighths of the file"),
-                *_column_shift(X, late, "the first half of the file from the second")]
-    part = pd.factorize(groups)[0]
-    largest = part == np.bincount(part).argmax()
-    return [*_label_shift(y, part, "Groups"), *_column_shift(X, largest, "the largest group from the others")]
+        yield from _label_shift(y, row * 8 // len(y), "Eighths of the file")
+        yield from _column_shift(X, row >= len(y) // 2, "the first half of the file from the second")
+    else:
+        part = pd.factorize(groups)[0]
+        yield from _label_shift(y, part, "Groups")
+        yield from _column_shift(X, part == np.bincount(part).argmax(), "the largest group from the others")
 
 # %% ../nbs/00_eda.ipynb #06baa2c2
 def audit(
@@ -224,7 +209,6 @@ def audit(
     findings = [*_duplicates(X, y), *_constants(X), *_identifiers(X)]
     if len(y) > 5_000:  # a sample, in the order of the file, is enough for the rest
         rows = np.sort(np.random.default_rng(0).choice(len(y), 5_000, replace=False))
-        X, y = X.iloc[rows].reset_index(drop=True), y[rows]
-        if groups is not None: groups = groups[rows]
+        X, y, groups = X.iloc[rows].reset_index(drop=True), y[rows], None if groups is None else groups[rows]
     findings += [*_tells_all(X, y), *_pure_values(X, y), *_pure_parts(X, y, groups), *_gaps(X, y)]
-    return pd.DataFrame(findings + _shift(X, y, groups), columns=["check", "column", "rows", "finding"])
+    return pd.DataFrame([*findings, *_shift(X, y, groups)], columns=["check", "column", "rows", "finding"])

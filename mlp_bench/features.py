@@ -82,8 +82,8 @@ class HeartFeatures(TransformerMixin, BaseEstimator):
         "Note which features can be derived, and count the sex-by-sugar groups"
         numeric = {c for c in X if is_numeric(X[c])}
         self.columns_ = list(map(str, X.columns))
-        possible = [name for name, (over, _) in RATIOS.items() if {over, "Age"} <= numeric]
-        self.ratios_ = [name for name in possible if name not in X]
+        self.ratios_ = [name for name, (over, _) in RATIOS.items()
+                        if {over, "Age"} <= numeric and name not in X]
         paired = {"Sex", "FastingBS"} <= set(X) and "SexFastingBSShare" not in X
         self.shares_ = _shares(_sex_sugar(X)) if paired else {}
         return self

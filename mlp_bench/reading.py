@@ -58,8 +58,8 @@ def decode(
     odd = _odd_byte(raw)
     if odd is not None:
         line = raw.count(b"\n", 0, odd) + 1
-        problem = f"byte 0x{raw[odd]:02x} is not UTF-8"
-        raise InputError(f"{name}, line {line}: {problem}, so save the file as CSV in UTF-8.")
+        raise InputError(f"{name}, line {line}: byte 0x{raw[odd]:02x} is not UTF-8, "
+                         "so save the file as CSV in UTF-8.")
     if _PAGE.match(raw): raise InputError(f"{name} is a web page, not a table: fetch the data file itself.")
     return io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline="")
 
@@ -93,8 +93,8 @@ def _rows(
             if not row: continue
             width = width or len(row)
             if len(row) != width:
-                fields = f"{len(row)} field{'s'[:len(row) != 1]}"
-                raise InputError(f"{name}, line {reader.line_num}: {fields} where the header has {width}.")
+                raise InputError(f"{name}, line {reader.line_num}: {len(row)} field{'s'[:len(row) != 1]} "
+                                 f"where the header has {width}.")
             yield reader.line_num, row
     except csv.Error as error:
         raise InputError(f"{name}, line {reader.line_num}: not readable as CSV ({error}).") from None
@@ -144,8 +144,8 @@ def _check_header(
     "Every column needs a name, and no two the same"
     blank = [i for i, column in enumerate(header, 1) if not column.strip()]
     if blank:
-        hint = "pandas writes such a column unless told index=False"
-        raise InputError(f"{name}: column {blank[0]} has no name, so name it or remove it ({hint}).")
+        raise InputError(f"{name}: column {blank[0]} has no name, so name it or remove it "
+                         "(pandas writes such a column unless told index=False).")
     twice = sorted(column for column, n in Counter(header).items() if n > 1)
     if twice:
         raise InputError(f"{name}: the column name {shorten(twice)} occurs more than once, "
@@ -295,8 +295,6 @@ def _parquet(
     return parse_csv(decode(text.getvalue(), name), name, "row", text_columns)
 
 # %% ../nbs/00b_reading.ipynb #d29c28ae
-_SOURCES = "'heart', 'heart-restored', 'kaggle:owner/dataset'"
-
 def _bytes(
     path,  # Path
     name,  # what to call it in messages
@@ -306,16 +304,15 @@ def _bytes(
         if path.is_dir():
             raise InputError(f"{name} is a directory: name the .csv or .parquet file inside it.")
         if not path.exists():
-            raise InputError(f"{name} does not exist: "
-                             f"give {_SOURCES} or the path of a .csv or .parquet file.")
+            raise InputError(f"{name} does not exist: give 'heart', 'heart-restored', 'kaggle:owner/dataset' "
+                             "or the path of a .csv or .parquet file.")
         if path.suffix.lower() not in (".csv", ".parquet") or not path.is_file():
             raise InputError(f"{name} is not a .csv or .parquet file, and no other format is read.")
         _fits(name, path.stat().st_size)
         return path.read_bytes()
     except InputError: raise
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{name} cannot be read ({reason}).") from None
+        raise InputError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
 # %% ../nbs/00b_reading.ipynb #863d2617
 def read_file(
@@ -379,8 +376,8 @@ def _deadline() -> float:  # seconds
     try: seconds = float(text)
     except ValueError: seconds = 0
     if not 0 < seconds < 1e6:
-        expected = "a number of seconds above 0"
-        raise InputError(f"MLP_BENCH_KAGGLE_DEADLINE must be {expected}, not {shorten([text])}.")
+        raise InputError("MLP_BENCH_KAGGLE_DEADLINE must be a number of seconds above 0, "
+                         f"not {shorten([text])}.")
     return seconds
 
 # %% ../nbs/00b_reading.ipynb #b6752972
@@ -392,10 +389,10 @@ def _call_kagglehub(
     "The path that the real client returns (str), or the exception that it raised, or a TimeoutError"
     try: import kagglehub
     except ImportError:
-        install = "pip install 'mlp_bench[kaggle]'"
-        raise InputError(f"kaggle: sources need kagglehub, Kaggle's client: {install}.") from None
-    download = partial(kagglehub.dataset_download, handle, path=file, force_download=force)
-    return call_with_timeout(_deadline(), download)
+        raise InputError("kaggle: sources need kagglehub, Kaggle's client: "
+                         "pip install 'mlp_bench[kaggle]'.") from None
+    return call_with_timeout(
+        _deadline(), partial(kagglehub.dataset_download, handle, path=file, force_download=force))
 
 # %% ../nbs/00b_reading.ipynb #8c049ecd
 def _download(
@@ -427,8 +424,8 @@ def _one_table(
     tables = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if _is_table(p))
     if not tables: raise InputError(f"{source} holds 0 tables, and only .csv and .parquet files are read.")
     if len(tables) > 1:
-        example = f"name one as in {source}/{tables[0]}"
-        raise InputError(f"{source} holds {len(tables)} tables: {shorten(tables)}, so {example}.")
+        raise InputError(f"{source} holds {len(tables)} tables: {shorten(tables)}, "
+                         f"so name one as in {source}/{tables[0]}.")
     return path / tables[0]
 
 # %% ../nbs/00b_reading.ipynb #3d051111
@@ -447,8 +444,8 @@ def kaggle_file(
     "A table from Kaggle: the cached copy if complete, else a download, verified where possible"
     match = _HANDLE.fullmatch(source)
     if not match:
-        usage = "write kaggle:owner/dataset, with /versions/3 and /file.csv after it if you like"
-        raise InputError(f"{shorten([source])} is not a Kaggle handle: {usage}.")
+        raise InputError(f"{shorten([source])} is not a Kaggle handle: write kaggle:owner/dataset, "
+                         "with /versions/3 and /file.csv after it if you like.")
     owner, slug, version, file = match.groups()
     heart = (owner, slug) == HEART_KAGGLE
     if heart: version = version or "1"
@@ -463,14 +460,12 @@ def kaggle_file(
 
 # %% ../nbs/00b_reading.ipynb #159aa7b8
 def _tame(value):
-    risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{value}" if risky else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
 
 def safe_csv(
     frame,  # DataFrame
 ) -> str:
     "A table as CSV that a spreadsheet may open: no text in it begins like a formula"
-    texts = frame.apply(lambda column: column if is_numeric(column) else column.map(_tame))
-    tame = texts.rename(columns=_tame)
+    tame = frame.rename(columns=_tame).apply(lambda c: c if is_numeric(c) else c.map(_tame))
     text = tame.to_csv(index=False, lineterminator="\n")
     return tame.to_csv(index=False, lineterminator="\r\n") if "\r" in text else text

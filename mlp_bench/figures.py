@@ -93,16 +93,16 @@ def _draw_cell(ax, cell):
 
 # %% ../nbs/06b_figures.ipynb #109076bc
 def _draw_axes(ax, chart):
-    ax.set(xlabel=chart.x, ylabel=chart.y)
     ax.set_title(chart.title, fontsize=11, fontweight="bold", loc="left", color=INK)
+    ax.set_xlabel(chart.x, color=INK)
+    ax.set_ylabel(chart.y, color=INK)
+    ax.set(xlim=chart.xlim, ylim=chart.ylim)
+    if chart.xticks: ax.set_xticks(list(chart.xticks), chart.xticks.values())
+    if chart.yticks: ax.set_yticks(list(chart.yticks), chart.yticks.values())
     ax.tick_params(colors=INK, labelcolor=INK)
-    for label in (ax.xaxis.label, ax.yaxis.label): label.set_color(INK)
     for side, spine in ax.spines.items(): spine.set(color=INK, alpha=0.35, visible=side in ("left", "bottom"))
     if not chart.cells: ax.grid(color=INK, alpha=0.08)
     ax.set_axisbelow(True)
-    for axis, limits, ticks in (("x", chart.xlim, chart.xticks), ("y", chart.ylim, chart.yticks)):
-        if limits: ax.set(**{f"{axis}lim": limits})
-        if ticks: ax.set(**{f"{axis}ticks": list(ticks), f"{axis}ticklabels": list(ticks.values())})
 
 # %% ../nbs/06b_figures.ipynb #7ec6f1b1
 def draw(
@@ -194,7 +194,7 @@ def roc_curve(
 ) -> tuple:  # false positive rates, true positive rates
     "A ROC curve"
     hits, alarms = hits_and_alarms(y, p)
-    return alarms / alarms[-1], hits / hits[-1]
+    return alarms / max(alarms[-1], 1), hits / max(hits[-1], 1)
 
 def fold_curves(
     predictions: pd.DataFrame,  # of one model: `fold`, `y`, `p`
@@ -232,7 +232,7 @@ def roc_chart(
 # %% ../nbs/06b_figures.ipynb #522e82f4
 def _precision_steps(y, p):  # recall and precision; each level of recall is reached at one precision
     hits, alarms = hits_and_alarms(y, p)
-    recall, precision = _thin(hits[1:] / hits[-1], hits[1:] / (hits + alarms)[1:])
+    recall, precision = _thin(hits[1:] / max(hits[-1], 1), hits[1:] / (hits + alarms)[1:])
     return [0, *np.repeat(recall, 2).tolist()[:-1]], np.repeat(precision, 2).tolist()
 
 def precision_recall_chart(

@@ -291,6 +291,8 @@ def _opt(help, kind=str, default=None):  # Typer would put brackets around the d
 
 def _flag(name, help): return Annotated[bool, typer.Option(name, help=help)]
 
+def _count(help): return Annotated[Optional[int], typer.Option(min=1, help=help)]
+
 def _json(help): return Annotated[Optional[str], typer.Option("--json", metavar="FILE", help=help)]
 
 ONE_VALUE = ("data", "target", "positive", "plan")  # settings that are no list in a sweep
@@ -302,18 +304,20 @@ def _phrase(setting):  # as a sentence, with the words to choose from
 def _setting(name, listed=False):  # the option of a setting
     s = SETTINGS[name]
     listed = listed and name not in ONE_VALUE
-    example = (" With hyphens: 16,32-16." if listed else " With commas or hyphens: 32,16.") if s.kind is tuple else ""
+    layers = " With hyphens: 16,32-16." if listed else " With commas or hyphens: 32,16."
+    text = _phrase(s) + " A list." * listed + layers * (s.kind is tuple)
     default = None if s.default is None else format_value(s.default)
-    return _opt(_phrase(s) + " A list." * listed + example, str if listed or s.kind is tuple else s.kind, default)
+    return _opt(text, str if listed or s.kind is tuple else s.kind, default)
 
 # %% ../nbs/07_cli.ipynb #c7c00003
-def _with_settings(listed=False):  # the command, with an option for each setting that it does not name itself
+def _with_settings(listed=False):  # gives a command an option for each setting that it does not name itself
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    def option(name): return inspect.Parameter(name, keyword, default=None, annotation=_setting(name, listed))
     def decorate(command):
-        keyword = inspect.Parameter.KEYWORD_ONLY
         own = {n: p for n, p in inspect.signature(command).parameters.items() if n != "settings"}
-        options = {n: inspect.Parameter(n, keyword, default=None, annotation=_setting(n, listed)) for n in SETTINGS}
-        command.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in (options | own).values()])
-        command.__annotations__ = {n: p.annotation for n, p in command.__signature__.parameters.items()}
+        options = {name: option(name) for name in SETTINGS} | own
+        command.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in options.values()])
+        command.__annotations__ = {n: p.annotation for n, p in options.items()}
         return command
     return decorate
 
@@ -321,7 +325,9 @@ def _with_settings(listed=False):  # the command, with an option for each settin
 _baselines = [b for b in BACKEND_TITLES if b not in NETWORKS]
 _backend = f"numpy, keras or both; or a baseline: {', '.join(_baselines)} (the last three if installed)."
 _data = Annotated[str, typer.Argument(help=_phrase(SETTINGS["data"]))]
-_preset = _opt("plain, or tuned: recipe and settings that help small networks; options given beside it win.", str, "plain")
+_preset = _opt("plain, or tuned: recipe and settings that help small networks; options given beside it win.",
+               default="plain")
+_add = f"Add all baselines that are installed: {', '.join(BACKEND_TITLES[b] for b in _baselines)}."
 
 @app.command()
 @_with_settings()
@@ -329,7 +335,7 @@ def run(
     data: _data = "heart",
     backend: Annotated[str, typer.Option(help=_backend)] = "both",
     preset: _preset = None,
-    baselines: _flag("--baselines", "Add all baselines that are installed: " + ", ".join(map(BACKEND_TITLES.get, _baselines)) + ".") = False,
+    baselines: _flag("--baselines", _add) = False,
     force: _flag("--force", "Train again even if the store has the result.") = False,
     json_file: _json("Write the results to FILE.") = None,
     **settings,
@@ -399,27 +405,31 @@ def _say_skipped(done, most=10):
     if len(reasons) > most: _say(f"Skipped others for {len(reasons) - most} further reasons: --json FILE lists them all.")
 
 # %% ../nbs/07_cli.ipynb #36f48862
+_where = "Where to work: local (processes on this machine) or dask (a cluster that is running)."
+
 @app.command()
 @_with_settings(listed=True)
 def sweep(
-    backend: Annotated[str, typer.Option(help="numpy, keras, both, or a list of these and of baselines.")] = "numpy",
     data: _data = "heart",
+    backend: Annotated[str, typer.Option(help="numpy, keras, both, or a list, also of baselines.")] = "numpy",
     preset: _preset = None,
-    random: Annotated[Optional[int], typer.Option(min=1, help="Draw so many combinations, at most 100,000, instead of taking all.")] = None,
+    random: _count("Draw so many combinations, at most 100,000, instead of taking all.") = None,
     sample_seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
     metric: Annotated[str, typer.Option(help=f"What to sort by: {either(METRICS)}.")] = "roc_auc",
     top: Annotated[int, typer.Option(min=1, help="How many rows to print.")] = 10,
-    engine: Annotated[str, typer.Option(help="Where to work: local (processes on this machine) or dask (a cluster that is running).")] = "local",
-    jobs: Annotated[Optional[int], typer.Option(min=1, help="Local processes; default: one per core.")] = None,
-    scheduler: Annotated[Optional[str], typer.Option(help="Address of the Dask scheduler, such as tcp://127.0.0.1:8786.")] = None,
-    json_file: Annotated[Optional[str], typer.Option("--json", metavar="FILE", help="Write all results to FILE.")] = None,
+    engine: Annotated[str, typer.Option(help=_where)] = "local",
+    jobs: _count("Local processes; default: one per core.") = None,
+    scheduler: _opt("Address of the Dask scheduler, such as tcp://127.0.0.1:8786.") = None,
+    json_file: _json("Write all results to FILE.") = None,
     **settings,
 ):
-    "Measure many settings on many workers and rank them. A setting takes a list of values with commas, such as --dropout 0,0.2; all combinations are measured, except what the store has."
+    """Measure many settings on many workers and rank them. A setting takes a list of values with commas, such
+    as --dropout 0,0.2; all combinations are measured, except what the store has."""
     with clear_errors():
         if json_file: _check_place(json_file, data)
         check_choice("metric", metric, METRICS)
-        done = _swept(_asked_for(settings | dict(data=data, backend=backend, preset=preset), random, sample_seed), engine, jobs, scheduler)
+        given = settings | dict(data=data, backend=backend, preset=preset)
+        done = _swept(_asked_for(given, random, sample_seed), engine, jobs, scheduler)
         _say_skipped(done)
         with warnings.catch_warnings(record=True) as damaged:
             warnings.simplefilter("always")

@@ -39,7 +39,8 @@ def test_a_booster_is_judged_stored_and_found_again(name, store, capfd):
     first = run(Config(backend=name, plan="cv:3"))
     again = run(Config(backend=name, plan="cv:3", epochs=7))  # it reads no setting of a network
     assert again.cached and again.run_id == first.run_id and first.metrics["roc_auc"] > 0.88
-    assert {p.name for p in store.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlflow.db.locks", "mlartifacts"}, "a library left files"
+    ours = {"mlflow.db", "mlflow.db.lock", "mlflow.db.locks", "mlartifacts"}
+    assert {p.name for p in store.iterdir()} == ours, "a library left files"
     assert capfd.readouterr().out == ""
     assert load_model(first.run_id).predict(load("heart").X).p.between(0, 1).all()
     requirements, = store.glob("mlartifacts/models/*/artifacts/requirements.txt")
@@ -55,11 +56,13 @@ def test_the_same_seed_gives_the_same_bits(name):
 @pytest.mark.parametrize("name", BOOSTERS)
 def test_a_missing_library_is_one_sentence_with_the_way_to_get_it(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=rf"{name} is needed as a baseline: pip install 'mlp_bench\[boosters\]'"): check(Config(backend=name))
+    sentence = rf"{name} is needed as a baseline: pip install 'mlp_bench\[boosters\]'"
+    with pytest.raises(InputError, match=sentence): check(Config(backend=name))
 
 
 def test_what_is_not_installed_is_not_offered():
-    code = "import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\nfrom mlp_bench.evaluation import BACKENDS; print(*BACKENDS)"
+    code = ("import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\n"
+            "from mlp_bench.evaluation import BACKENDS; print(*BACKENDS)")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["numpy", "keras", "majority", "logistic", "sklearn_mlp", "hist_gb"]
 
@@ -67,15 +70,20 @@ def test_what_is_not_installed_is_not_offered():
 def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(monkeypatch):
     heart, asked, version = load("heart"), [], evaluation.version
     keys = {b: key_of(Config(backend=b), heart) for b in ("lightgbm", "logistic")}
-    monkeypatch.setattr(evaluation, "version", lambda name: asked.append(name) or ("99" if name == "lightgbm" else version(name)))
+    def newer(name):
+        asked.append(name)
+        return "99" if name == "lightgbm" else version(name)
+    monkeypatch.setattr(evaluation, "version", newer)
     assert key_of(Config(backend="logistic"), heart) == keys["logistic"] and asked == ["scikit-learn"]
-    assert key_of(Config(backend="lightgbm"), heart) != keys["lightgbm"] and asked[1:] == ["lightgbm", "scikit-learn"]
+    assert key_of(Config(backend="lightgbm"), heart) != keys["lightgbm"]
+    assert asked[1:] == ["lightgbm", "scikit-learn"]
 
 
 def test_a_library_that_does_not_load_is_one_sentence(monkeypatch):
     def broken(name): raise OSError("libgomp.so.1: cannot open shared object file")
     monkeypatch.setattr(evaluation, "import_module", broken)
-    with pytest.raises(InputError, match="lightgbm is installed but cannot be loaded .libgomp"): check(Config(backend="lightgbm"))
+    with pytest.raises(InputError, match="lightgbm is installed but cannot be loaded .libgomp"):
+        check(Config(backend="lightgbm"))
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -84,5 +92,7 @@ def test_a_seed_that_cannot_be_used_is_met_before_training(name):
 
 
 def test_importing_the_manager_loads_no_booster():
-    code = "import sys, mlp_bench.manager; print([n for n in ('xgboost', 'lightgbm', 'catboost') if n in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = ("import sys, mlp_bench.manager; "
+            "print([n for n in ('xgboost', 'lightgbm', 'catboost') if n in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

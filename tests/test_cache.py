@@ -14,11 +14,12 @@ from mlp_bench.tracking import purge, runs
 from mlp_bench.manager import run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
-CHANGED = dict(recipe="seed", backend="logistic", plan="cv:3", hidden_layer_sizes=(3,), activation="tanh", dropout=0.1, optimizer="sgd",
-               learning_rate=0.01, weight_decay=0.1, l2=0.1, label_smoothing=0.1, average_last=0.5, initializer="he_normal",
-               batch_size=12, epochs=2, early_stopping=True, validation_fraction=0.2, patience=3, class_weight="balanced",
-               ensemble=2, dtype="float64", rng="keras", seed=1, positive="0")
-UNREAD = {"patience": dict(early_stopping=True), "validation_fraction": dict(early_stopping=True)}  # unless these are set, too
+CHANGED = dict(
+    recipe="seed", backend="logistic", plan="cv:3", hidden_layer_sizes=(3,), activation="tanh", dropout=0.1,
+    optimizer="sgd", learning_rate=0.01, weight_decay=0.1, l2=0.1, label_smoothing=0.1, average_last=0.5,
+    initializer="he_normal", batch_size=12, epochs=2, early_stopping=True, validation_fraction=0.2,
+    patience=3, class_weight="balanced", ensemble=2, dtype="float64", rng="keras", seed=1, positive="0")
+UNREAD = dict.fromkeys(["patience", "validation_fraction"], dict(early_stopping=True))  # unless it is set
 
 
 @pytest.fixture
@@ -39,7 +40,9 @@ def test_the_same_configuration_is_trained_once(store, trainings):
     assert again.metrics == first.metrics and again.oof.equals(first.oof) and again.folds.equals(first.folds)
 
 
-@pytest.mark.parametrize("names", [["batch_size", "positive", "rng"], pytest.param(list(CHANGED), marks=pytest.mark.slow)], ids=["three fields", "every field"])
+@pytest.mark.parametrize("names", [
+    ["batch_size", "positive", "rng"],
+    pytest.param(list(CHANGED), marks=pytest.mark.slow)], ids=["three fields", "every field"])
 def test_changing_any_field_trains_anew(names, store, trainings):
     run(SMALL)
     for name in names:
@@ -58,8 +61,9 @@ def test_changing_any_field_changes_the_key():
 def test_a_setting_that_nothing_reads_changes_neither_numbers_nor_key(backend):
     heart, base = load("heart"), replace(SMALL, backend=backend, dropout=0.0)
     for change in (dict(patience=3), dict(validation_fraction=0.2), dict(rng="keras"), dict(l2=-0.0)):
-        assert key_of(replace(base, **change), heart) == key_of(base, heart)
-        assert evaluation.evaluate(replace(base, **change), heart)[1].equals(evaluation.evaluate(base, heart)[1])
+        other = replace(base, **change)
+        assert key_of(other, heart) == key_of(base, heart)
+        assert evaluation.evaluate(other, heart)[1].equals(evaluation.evaluate(base, heart)[1])
 
 
 def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings):
@@ -112,8 +116,10 @@ def test_a_failed_run_leaves_no_result(store):
 
 @pytest.mark.slow
 def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
-    code = "import sys; from mlp_bench import Config, run; run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
-    together = [subprocess.Popen([sys.executable, "-c", code, str(i)], stderr=subprocess.PIPE) for i in range(2)]
+    code = ("import sys; from mlp_bench import Config, run; "
+            "run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))")
+    commands = [[sys.executable, "-c", code, str(i)] for i in range(2)]
+    together = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
     errors = [p.communicate()[1].decode() for p in together]
     assert [p.returncode for p in together] == [0] * 2, errors
     assert sorted(runs().seed) == [0, 1]
@@ -121,4 +127,5 @@ def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
 
 def test_numpy_numbers_make_the_same_configuration():
     import numpy as np
-    assert key_of(Config(epochs=np.int64(5), dropout=np.float64(0.1)), load("heart")) == key_of(Config(epochs=5, dropout=0.1), load("heart"))
+    ours, numpys = Config(epochs=5, dropout=0.1), Config(epochs=np.int64(5), dropout=np.float64(0.1))
+    assert key_of(numpys, load("heart")) == key_of(ours, load("heart"))

@@ -54,7 +54,7 @@ def test_both_networks_from_one_command_then_from_the_cache(no_store):
 
 
 def test_a_numpy_run_never_imports_tensorflow(store):
-    probe = "import sys; from mlp_bench.manager import *; run(Config(plan='cv:2', epochs=1)); print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    probe = "import sys; from mlp_bench import Config, run; run(Config(plan='cv:2', epochs=1)); print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -75,7 +75,7 @@ def test_help_cuts_no_sentence_and_shows_defaults_as_they_are_typed():
     for line in told:
         text = ask(line.split()[0])
         assert "[default: (" not in text and max(map(len, text.splitlines())) <= 80, text
-    assert "[default: 32,16]" in ask("run") and "[default: 32-16]" in ask("sweep")
+    assert all("[default: 32-16]" in ask(command) for command in ("run", "sweep"))
 
 
 def test_a_preset_sets_recipe_and_settings_and_options_win(store):

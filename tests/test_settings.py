@@ -9,8 +9,8 @@ import pytest
 from sklearn.utils._param_validation import InvalidParameterError
 
 from mlp_bench import cli, stats, workbench
-from mlp_bench.config import (CONTRAST_METRICS, LOWER_IS_BETTER, METRIC_TABLE, METRIC_TITLES, METRICS, NET_PARAMS,
-                              NETWORKS, PRESETS, SETTINGS, Config, format_metric)
+from mlp_bench.config import (CONTRAST_METRICS, LOWER_IS_BETTER, METRIC_TABLE, METRIC_TITLES, METRICS,
+                              NET_PARAMS, NETWORKS, PRESETS, SETTINGS, Config, format_metric)
 from mlp_bench.core import InputError
 from mlp_bench.estimators import NumpyMLPClassifier
 from mlp_bench.evaluation import BACKENDS, BOOSTERS, RECIPE_VERSIONS, SCORES, check
@@ -59,14 +59,15 @@ def accepts(place, name, value):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_bounds_are_the_same_everywhere(name, place):
     inside, outside = ends(SETTINGS[name])
-    if place is by_estimator: outside = outside[:-3] + [None] * (name != "seed")  # scikit-learn counts with True
+    if place is by_estimator:  # scikit-learn counts with True, and takes no seed for another one each time
+        outside = outside[:-3] + [None] * (name != "seed")
     assert [accepts(place, name, v) for v in inside] == [True] * len(inside)
     assert [accepts(place, name, v) for v in outside] == [False] * len(outside)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_estimators_have_the_names_and_defaults_of_the_table(estimator):
-    defaults = {n: p.default for n, p in inspect.signature(estimator.__init__).parameters.items() if n != "self"}
+    defaults = {n: p.default for n, p in inspect.signature(estimator).parameters.items()}
     assert defaults.pop("random_state") is None
     assert defaults == {name: SETTINGS[name].default for name in NET_PARAMS}
 
@@ -98,8 +99,8 @@ def test_the_form_the_commands_and_the_configuration_have_all_settings():
 
 
 def test_a_configuration_is_a_plain_dataclass():
-    signature = inspect.signature(Config)
-    assert {n: p.default for n, p in signature.parameters.items()} == {n: s.default for n, s in SETTINGS.items()}
+    defaults = {n: p.default for n, p in inspect.signature(Config).parameters.items()}
+    assert defaults == {n: s.default for n, s in SETTINGS.items()}
     assert all(f.default is not MISSING for f in fields(Config)) and Config.dropout == 0.2
     config = replace(Config(), hidden_layer_sizes=[8, 4], epochs=np.int64(3))
     assert pickle.loads(pickle.dumps(config)) == config == Config(**asdict(config)) and hash(config)
@@ -109,15 +110,17 @@ def test_a_configuration_is_a_plain_dataclass():
 @pytest.mark.parametrize("settings", [
     dict(learning_rate=10**400), dict(l2=10**5000), dict(hidden_layer_sizes=[[8], [4, 4]]),
     dict(hidden_layer_sizes=np.ones((2, 2))), dict(dropout=np.array([0.1, 0.2])), dict(class_weight={0: 2}),
-    dict(epochs=10**400), dict(seed=10**5000), dict(hidden_layer_sizes=(10**400,)), dict(hidden_layer_sizes=None),
-    dict(hidden_layer_sizes="32,16"), dict(optimizer=7), dict(early_stopping=1)])
+    dict(epochs=10**400), dict(seed=10**5000), dict(hidden_layer_sizes=(10**400,)),
+    dict(hidden_layer_sizes=None), dict(hidden_layer_sizes="32,16"), dict(optimizer=7),
+    dict(early_stopping=1)])
 def test_a_value_that_cannot_be_is_one_short_sentence(settings):
     with pytest.raises(InputError) as caught: check(Config(**settings))
     text = str(caught.value)
     assert next(iter(settings)) in text and text.endswith(".") and len(text) < 200 and "\n" not in text
 
 
-@pytest.mark.parametrize("text, sizes", [("32,16", (32, 16)), ("32-16", (32, 16)), ("8", (8,)), (" 32, 16 ", (32, 16))])
+@pytest.mark.parametrize("text, sizes", [
+    ("32,16", (32, 16)), ("32-16", (32, 16)), ("8", (8,)), (" 32, 16 ", (32, 16))])
 def test_layers_are_read_alike_on_the_command_line_and_in_the_form(text, sizes):
     assert cli._configs(dict(hidden_layer_sizes=text), None, ["numpy"])[0].hidden_layer_sizes == sizes
     assert workbench.configs_of(dict(hidden_layer_sizes=text))[0].hidden_layer_sizes == sizes
@@ -128,7 +131,8 @@ def test_layers_are_read_alike_on_the_command_line_and_in_the_form(text, sizes):
 def test_what_is_no_layer_is_refused_alike(text):
     layers = SETTINGS["hidden_layer_sizes"]
     with pytest.raises(InputError, match="hidden_layer_sizes must be"): layers.check(layers.parse(text))
-    with pytest.raises(InputError, match="Hidden layers: write"): workbench.configs_of(dict(hidden_layer_sizes=text))
+    with pytest.raises(InputError, match="Hidden layers: write"):
+        workbench.configs_of(dict(hidden_layer_sizes=text))
 
 
 def test_no_class_weight_can_be_written():

@@ -1,10 +1,11 @@
 """README.md and the site, both from the notebooks: `python .ci/docs.py [--readme] [--check] [--out _docs]`.
 
---readme writes README.md from nbs/index.ipynb and stops there; --check says whether the README on disk is that
-one. The site goes through nbdev's own processing (it runs imports, exports and show_doc, nothing else) and is
-rendered by Quarto where it is installed, else by smalldocs. Nothing is downloaded, and no page asks another host
-for a part of it: formulas become MathML (latex2mathml), letters are set in the fonts of the reader's system.
-nbdev_readme, nbdev_docs and nbdev_proc_nbs are not used: they install Quarto and write a second nbs/_quarto.yml.
+--readme writes README.md from nbs/index.ipynb and stops there; --check says whether the README on disk is
+that one. The site goes through nbdev's own processing (it runs imports, exports and show_doc, nothing else)
+and is rendered by Quarto where it is installed, else by smalldocs. Nothing is downloaded, and no page asks
+another host for a part of it: formulas become MathML (latex2mathml), letters are set in the fonts of the
+reader's system. nbdev_readme, nbdev_docs and nbdev_proc_nbs are not used: they install Quarto and write a
+second nbs/_quarto.yml.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom and store their outputs: `python .ci/fill.py [--slow] [NOTEBOOK ...]`.
 
-`nbdev_test` runs them too, but saves nothing. Cells marked `#| slow` keep their output unless --slow is given,
-`#| eval: false` always does. A notebook that fails is left as it was.
+`nbdev_test` runs them too, but saves nothing. Cells marked `#| slow` keep their output unless --slow is
+given, `#| eval: false` always does. A notebook that fails is left as it was.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The front page's chart of speed, nbs/images/speed.svg, from the table that chapter 8 keeps: `python .ci/pictures.py`."""
+"""The front page's chart of speed, from the table of chapter 8: `python .ci/pictures.py [--out FILE]`."""
 
 import argparse
 import json

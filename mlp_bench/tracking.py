@@ -418,9 +418,9 @@ COLUMNS = ["run_id", "started", "dataset", "key", "star", "note", *DEFAULTS, *RA
 def _row(r):
     tags, config = r.data.tags, json.loads(r.data.tags["mlp_bench.config"])
     config["hidden_layer_sizes"] = tuple(config["hidden_layer_sizes"])
-    about = dict(run_id=r.info.run_id, started=pd.Timestamp(r.info.start_time, unit="ms"), key=tags[KEY],
-                 dataset=tags["mlp_bench.dataset"], star=tags.get(STAR) == "1", note=tags.get(NOTE, ""))
-    return about | DEFAULTS | config | _summary(r)
+    started = pd.Timestamp(r.info.start_time, unit="ms")
+    return dict(run_id=r.info.run_id, started=started, dataset=tags["mlp_bench.dataset"], key=tags[KEY],
+                star=tags.get(STAR) == "1", note=tags.get(NOTE, ""), **DEFAULTS | config, **_summary(r))
 
 def _row_or_none(r):
     try: return _row(r)
@@ -614,9 +614,10 @@ def footprint(
 # %% ../nbs/05d_tracking.ipynb #97c2d521
 def _discard(client, r, models, roots):
     run_id = r.info.run_id
-    if KEY in r.data.tags: client.delete_tag(run_id, KEY)
-    client.set_terminated(run_id, "KILLED")
-    for folder in filter(None, (_own_folder(roots, *place) for place in _places(r, models))):
+    folders = list(filter(None, (_own_folder(roots, *place) for place in _places(r, models))))
+    if folders and KEY in r.data.tags: client.delete_tag(run_id, KEY)
+    if folders: client.set_terminated(run_id, "KILLED")
+    for folder in folders:
         with suppress(FileNotFoundError): shutil.rmtree(folder.parent)
     for model, _ in models: client.delete_logged_model(model)
     client.delete_run(run_id)

@@ -1,4 +1,5 @@
 """The chapters are the source and the first tests: each runs from top to bottom, and the modules are what they export."""
+import multiprocessing
 import os
 import re
 import subprocess
@@ -12,15 +13,30 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 
 
+FORKS = multiprocessing.get_context("forkserver")  # a process that has imported what most chapters need, and forks
+FORKS.set_forkserver_preload(["nbdev.test", "matplotlib.pyplot", "mlflow", "mlp_bench.manager", "mlp_bench.reports"])
+
+
+def run_notebook(name, skip, log, environment):
+    "In a process of its own: run one notebook as nbdev does; what it prints goes into a file"
+    from nbdev.test import test_nb
+    os.environ.update(environment)
+    for stream in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    passed, _ = test_nb(ROOT / "nbs" / name, skip, basepath=ROOT)
+    sys.exit(0 if passed else 1)
+
+
 @pytest.mark.timeout(1800)  # the slow cells of the benchmark take some minutes
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name, request, tmp_path):
     skip = [] if request.config.getoption("--slow") else ["slow"]
-    code = f"import sys, pathlib, nbdev.test as t; sys.exit(not t.test_nb(pathlib.Path('nbs/{name}').absolute(), {skip}, basepath='{ROOT}')[0])"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # cells call mlp_bench itself
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "PATH": path, "MPLBACKEND": "agg", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"})
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    environment = {"PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    process = FORKS.Process(target=run_notebook, args=(name, skip, tmp_path / "log", environment))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "log").read_text(errors="replace")[-4000:]
 
 
 def without_paths(path):

@@ -35,7 +35,7 @@ def gap(of=estimator, **options):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("of", [textbook, estimator])
+@pytest.mark.parametrize("of", [pytest.param(textbook, marks=pytest.mark.slow), estimator])
 def test_float32_weights_agree_after_100_steps_without_dropout(optimizer, of):
     assert gap(of, optimizer=optimizer, dropout=0.0, epochs=6) <= 1e-6
 
@@ -47,7 +47,7 @@ def test_float64_weights_agree_to_the_last_digits_with_everything_on(optimizer, 
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("of", [textbook, estimator])
+@pytest.mark.parametrize("of", [pytest.param(textbook, marks=pytest.mark.slow), estimator])
 def test_every_activation_agrees(activation, of):
     assert gap(of, activation=activation, dtype="float64", epochs=6) <= 1e-14
 

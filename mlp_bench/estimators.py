@@ -11,7 +11,6 @@ from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
-from fastcore.basics import patch
 from joblib import effective_n_jobs
 from scipy.special import expit, log_expit, logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -23,13 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .config import NET_PARAMS, SETTINGS
 from .numpy_mlp import ACTIVATIONS, logits
-from .fleet import BLOCK, Task, blocks_of, train_block, train_blocks
-
-# %% ../nbs/03b_estimators.ipynb #b5eb1ea0
-try: from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before scikit-learn 1.9 there are none
-    class CallbackSupportMixin: pass
-    def with_callbacks(method): return method
+from .fleet import BLOCK, blocks_of, train_block, train_blocks
 
 # %% ../nbs/03b_estimators.ipynb #0b0e2339
 def _constraint(setting):  # a row of the table in scikit-learn's words
@@ -118,7 +111,7 @@ class LogitClassifier(ClassifierMixin):
         return tags
 
 # %% ../nbs/03b_estimators.ipynb #d1b6d421
-class BinaryMLP(CallbackSupportMixin, LogitClassifier, BaseEstimator):
+class BinaryMLP(LogitClassifier, BaseEstimator):
     "What both backends share: parameters, checks, seeds and the validation split"
     _parameter_constraints = CONSTRAINTS
 
@@ -154,43 +147,9 @@ class BinaryMLP(CallbackSupportMixin, LogitClassifier, BaseEstimator):
         if self.early_stopping and self.average_last:
             raise ValueError("early_stopping keeps one epoch and average_last averages many: set average_last=0 or early_stopping=False")
 
-    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         "Train on rows `X` (n, d) and two labels `y` (n,), optionally weighted"
-        if hasattr(self, "_skl_callbacks"): return self._fit_with_callbacks(X, y, sample_weight)
-        return self.fit_following(X, y, sample_weight)
-
-# %% ../nbs/03b_estimators.ipynb #12fdb189
-@patch
-def fit_following(
-    self: BinaryMLP,
-    X, y,                # as for `fit`
-    sample_weight=None,  # (n,)
-    on_epoch=None,       # called with fold, member, epoch, loss, held_out_loss; a true answer raises `TrainingStopped`
-    fold=0,              # what the event says
-    held_out=None,       # kernels, biases -> loss on rows that are not trained on, for the event
-):
-    "Train as `fit` does, and tell of each epoch of each network"
-    job = self._prepare(X, y, sample_weight)
-    return self._keep(self._train(job, on_epoch, fold=fold, held_out=held_out))
-
-# %% ../nbs/03b_estimators.ipynb #1378a321
-@patch
-def _fit_with_callbacks(self: BinaryMLP, X, y, sample_weight):  # passes the event on to those that were set
-    context = self._init_callback_context(max_subtasks=self.epochs * self.ensemble)
-    facts = dict(estimator=self, X=X, y=y, metadata={"sample_weight": sample_weight})
-    context.call_on_fit_task_begin(**facts)
-    members, weights = {}, []
-    def held_out(W, b): weights[:] = [list(map(np.array, W)), list(map(np.array, b))]  # copies, before the next step
-    def on_epoch(member, **_):
-        members[member] = tuple(weights)
-        so_far = dict(members_=list(members.values()), coefs_=members[0][0], intercepts_=members[0][1])
-        so_far |= dict(classes_=self.classes_, n_features_in_=self.n_features_in_)
-        task = context.subcontext(task_name="epoch").call_on_fit_task_begin(**facts)
-        task.call_on_fit_task_end(**facts, reconstruction_attributes=so_far)
-    self.fit_following(X, y, sample_weight, on_epoch, held_out=held_out)
-    context.call_on_fit_task_end(**facts, reconstruction_attributes={})
-    return self
+        return self._keep(self._train(*self._prepare(X, y, sample_weight)))
 
 # %% ../nbs/03b_estimators.ipynb #c901b57f
 def _prepare(self, X, y, sample_weight=None):  # returns layer sizes, training rows, validation rows or None, one seed per member
@@ -216,51 +175,44 @@ def _keep(self, runs):  # coefs, intercepts, loss curve and validation losses of
 BinaryMLP._keep = _keep
 
 # %% ../nbs/03b_estimators.ipynb #58f4d7f4
-def tasks_of(estimator, sizes, rows, validation, seeds, fold=0, held_out=None):
-    "What the engine must know about each member, see `Task`"
+def tasks_of(estimator, sizes, rows, validation, seeds):
+    "What the engine must know about each member, see `train_block`"
     settings = estimator.get_params()
-    return [Task(settings, sizes, rows, validation, seed, fold, i, held_out) for i, seed in enumerate(seeds)]
+    return [(settings, sizes, rows, validation, seed) for seed in seeds]
 
 # %% ../nbs/03b_estimators.ipynb #9930b15a
 class NumpyMLPClassifier(BinaryMLP):
     "A multi-layer perceptron for two classes, in NumPy, exact to Keras; parameters as `BinaryMLP`"
-    def _train(self, job, on_epoch=None, **names):
-        tasks = tasks_of(self, *job, **names)
-        blocks = [[tasks[i] for i in block] for block in blocks_of(tasks, BLOCK)]
-        return [run for block in blocks for run in train_block(block, on_epoch)]
+    def _train(self, *job):
+        tasks = tasks_of(self, *job)
+        return [run for block in blocks_of(tasks, BLOCK) for run in train_block([tasks[i] for i in block])]
 
     def _logits(self, X):
         f, _ = ACTIVATIONS[self.activation]
         return [logits(X, W, b, f) for W, b in self.members_]
 
 # %% ../nbs/03b_estimators.ipynb #0ba4afd5
-MIN_PARALLEL_WORK = 5e9  # a second and a quarter, as measured: another process, once started, pays from one second on
-
-def _work(tasks):  # rows × epochs × kernel weights
-    weights = [sum(m * n for m, n in zip(t.sizes, t.sizes[1:])) for t in tasks]
-    return sum(t.settings["epochs"] * len(t.rows[0]) * size for t, size in zip(tasks, weights))
+MIN_PARALLEL_WORK = 5e9  # rows × epochs × kernel weights: a second and a quarter of work, where that was measured; another process that has to be started first pays from one second on
 
 def fit_fleet(
-    estimators,     # `NumpyMLPClassifier`s; callbacks that were set on them are not called
+    estimators,     # `NumpyMLPClassifier`s
     tables,         # (X, y) or (X, y, sample_weight) of each
     n_jobs=None,    # processes: None for one, -1 for one per core; used only if the work is worth their start
     progress=None,  # called with the share done
-    on_epoch=None,  # as for `fit_following`, `fold` counts the estimators; all is then trained in this process
-    held_out=None,  # for the event, as for `fit_following`: a function of each
-) -> list:          # the fitted estimators
+    watch=None,     # as for `train_block`, network = estimator × ensemble + member; all is then trained in this process
+):                  # returns the fitted estimators
     "Fit many estimators at once: the same networks as with `fit` one after another"
     estimators = list(estimators)
     if len({id(e) for e in estimators if isinstance(e, NumpyMLPClassifier)}) < len(estimators):
         raise ValueError("fit_fleet needs NumpyMLPClassifiers, each of them once: use sklearn.base.clone for copies")
     jobs = [e._prepare(*table) for e, table in zip(estimators, tables, strict=True)]
-    judges = held_out or [None] * len(jobs)
-    named = enumerate(zip(estimators, jobs, judges, strict=True))
-    tasks = [task for i, (e, job, judge) in named for task in tasks_of(e, *job, i, judge)]
-    workers = effective_n_jobs(n_jobs) if _work(tasks) > MIN_PARALLEL_WORK and not on_epoch else 1
+    tasks = [task for e, job in zip(estimators, jobs) for task in tasks_of(e, *job)]
+    work = sum(s["epochs"] * len(rows[0]) * sum(m * n for m, n in zip(sizes, sizes[1:])) for s, sizes, rows, *_ in tasks)
+    workers = effective_n_jobs(n_jobs) if work > MIN_PARALLEL_WORK and not watch else 1
     blocks = blocks_of(tasks, BLOCK if workers == 1 else BLOCK // 2)
-    results = train_blocks([[tasks[i] for i in block] for block in blocks], min(workers, len(blocks)),
-                           progress or (lambda share: None), on_epoch)
-    trained = dict(zip(chain.from_iterable(blocks), chain.from_iterable(results)))  # position: what came of it
+    order, tell = list(chain.from_iterable(blocks)), watch and (lambda i, *facts: watch(order[i], *facts))
+    done = train_blocks([[tasks[i] for i in block] for block in blocks], min(workers, len(blocks)), progress or (lambda share: None), tell)
+    trained = dict(zip(order, chain.from_iterable(done)))  # position: what came of it
     runs = (trained[i] for i in range(len(tasks)))
     for e, (*_, seeds) in zip(estimators, jobs): e._keep([next(runs) for _ in seeds])
     return estimators

@@ -237,47 +237,40 @@ def timed(
         start = time.perf_counter()
         return f(*args), time.perf_counter() - start - sum(aside)
 
-def _aside(f, seconds):  # `f`, which notes how long it took: that time belongs to no fit
-    def aside(*args, **kwargs):
+def _aside(watch, seconds):  # `watch`, which notes how long it took: that time belongs to no fit
+    def aside(*facts):
         start = time.perf_counter()
-        result = f(*args, **kwargs)
+        watch(*facts)
         seconds.append(time.perf_counter() - start)
-        return result
     return aside
 
 # %% ../nbs/05b_evaluation.ipynb #ec3e25f8
-def _fit_together(models, tables, progress, on_epoch, held_out):
+def _fit_together(models, tables, progress, watch):
     aside = []
-    if on_epoch: on_epoch, held_out = _aside(on_epoch, aside), [_aside(f, aside) for f in held_out]
-    fit = partial(fit_fleet, models, tables, -1, progress, on_epoch, held_out)
-    _, seconds = timed(fit, aside=aside)
+    _, seconds = timed(fit_fleet, models, tables, -1, progress, watch and _aside(watch, aside), aside=aside)
     return [seconds / len(models)] * len(models)
 
-def _fit_each(models, tables, progress, on_epoch, held_out):
+def _fit_each(models, tables, progress, watch):
     seconds = []
     for i, (model, table) in enumerate(zip(models, tables)):
         progress(i / len(models))
-        fit, aside = model.fit, []
-        if on_epoch:
-            fit = partial(model.fit_following, on_epoch=_aside(on_epoch, aside), fold=i, held_out=_aside(held_out[i], aside))
-        seconds.append(timed(fit, *table, aside=aside)[1])
+        aside = []
+        if watch: model._watch = _aside(partial(watch, i), aside)
+        seconds.append(timed(model.fit, *table, aside=aside)[1])
     return seconds
 
-# %% ../nbs/05b_evaluation.ipynb #76a664ae
 def fit_all(
     config: Config,  # the settings
     tables: list,  # of (features, labels), one for each model
     progress=None,  # called with the share done (0 … 1)
-    on_epoch=None,  # see `fit_following`; `fold` counts the tables
-    held_out=None,  # for the event: kernels, biases -> loss, one function for each table
+    watch=None,  # see `train_block`; network = table × ensemble + member
 ) -> tuple:  # fitted models, and seconds per fit
     "Fit one model on each table"
     models = [estimator(config) for _ in tables]
     progress = progress or (lambda share: None)
-    if config.backend not in NETWORKS: on_epoch = None
-    if on_epoch and not held_out: held_out = [lambda W, b: None] * len(tables)
-    fit = _fit_together if config.backend == "numpy" else _fit_each
-    return models, fit(models, tables, progress, on_epoch, held_out)
+    if config.backend == "numpy": return models, _fit_together(models, tables, progress, watch)
+    look = watch and (lambda i, member, *facts: watch(i * config.ensemble + member, *facts))
+    return models, _fit_each(models, tables, progress, look)
 
 # %% ../nbs/05b_evaluation.ipynb #26963cff
 def _mean_curve(curves):  # at each epoch over those that are still trained
@@ -300,10 +293,12 @@ def prepare_folds(
     return trains, tests
 
 # %% ../nbs/05b_evaluation.ipynb #ec5f6da3
-def _held_out_loss(config, X, y):  # of a network with these kernels and biases, on the rows that judge it
+def _held_out(config, tests, watch):  # what `fit_all` calls: each network's loss on its fold's test rows
     f, _ = ACTIVATIONS[config.activation]
-    def loss(W, b): return float(loss_of_logits(logits(X, W, b, f), y))
-    return loss
+    def look(network, epoch, loss, W, b):
+        X, y = tests[network // config.ensemble]
+        watch(network, epoch, loss, float(loss_of_logits(logits(X, W, b, f), y)))
+    return look
 
 # %% ../nbs/05b_evaluation.ipynb #28b1dad5
 def score_folds(
@@ -333,16 +328,16 @@ def gather_folds(
 # %% ../nbs/05b_evaluation.ipynb #7d76b62b
 MAX_ROWS_AT_ONCE = 2**21  # so many are prepared at once, in folds of a fleet
 
-def _evaluate_parts(config, dataset, parts, progress, on_epoch):
+def _evaluate_parts(config, dataset, parts, progress, watch):
     trains, tests = prepare_folds(config.recipe, dataset, parts)
-    judges = on_epoch and config.backend in NETWORKS and [_held_out_loss(config, *test) for test in tests]
-    return score_folds(*fit_all(config, trains, progress, on_epoch, judges), tests, parts)
+    look = _held_out(config, tests, watch) if watch and config.backend in NETWORKS else None
+    return score_folds(*fit_all(config, trains, progress, look), tests, parts)
 
 def evaluate(
     config: Config,  # the settings
     dataset: Dataset,  # the table
     progress=None,  # called with the share done (0 … 1) and a line of text
-    on_epoch=None,  # called with fold, member, epoch, loss, held_out_loss; a true answer raises `TrainingStopped`
+    watch=None,  # called with network (fold × ensemble + member), epoch, training and held-out loss
 ) -> tuple:  # folds (a row each), oof (a row per prediction), curve (mean training loss per epoch)
     "Resample: fit and predict every fold of the plan"
     parts = splits(config.plan, dataset)
@@ -354,8 +349,8 @@ def evaluate(
     for first in range(0, len(parts), at_once):
         some = parts[first:first + at_once]
         def tell(share): progress((first + share * len(some)) / (len(parts) + 1), text)
-        def follow(fold, **event): return on_epoch(fold=first + fold, **event)
-        results += _evaluate_parts(config, dataset, some, tell, on_epoch and follow)
+        look = watch and (lambda network, *facts: watch(first * config.ensemble + network, *facts))
+        results += _evaluate_parts(config, dataset, some, tell, look)
     return gather_folds(results)
 
 # %% ../nbs/05b_evaluation.ipynb #a1999285

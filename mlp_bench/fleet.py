@@ -4,16 +4,14 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'LOCKSTEP', 'ONE_THREAD', 'Tape', 'FleetAdam', 'stacked', 'squeeze_members', 'product_call', 'write',
-           'activation_calls', 'gradient_calls', 'with_ones', 'prepared', 'Chunk', 'Fleet', 'Task', 'train_block',
-           'blocks_of', 'work_together', 'train_blocks']
+           'activation_calls', 'gradient_calls', 'with_ones', 'prepared', 'Chunk', 'Fleet', 'train_block', 'blocks_of',
+           'work_together', 'train_blocks']
 
 # %% ../nbs/03a_fleet.ipynb #f29d0da9
 import math
 import os
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import accumulate, chain, repeat
 from operator import setitem
@@ -25,8 +23,8 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from .core import exit_with_parent
-from .numpy_mlp import (ACTIVATIONS, OPTIMIZERS, SETTINGS, EarlyStopping, TextbookMLP,
-                                 TrainingStopped, diverged, layers, smooth, via_float32, views)
+from .numpy_mlp import (ACTIVATIONS, OPTIMIZERS, SETTINGS, EarlyStopping, TextbookMLP, diverged,
+                                 layers, smooth, via_float32, views)
 
 # %% ../nbs/03a_fleet.ipynb #3ce0f83c
 class Tape(list):
@@ -391,7 +389,8 @@ def train(
     validation=None,   # (X, y, w) of each member, for early stopping
     patience=10,       # epochs without a lower validation loss
     average_last=0.0,  # fraction of the epochs whose weights are averaged
-    on_epoch=None,     # called with member, epoch and loss after each epoch; a true answer stops all
+    progress=None,     # called with the share of the epochs done
+    watch=None,        # called with member, epoch, loss, kernels and biases after each epoch
 ) -> list:             # loss per epoch and validation loss per epoch of each member
     "As the function `train`, for all members"
     self.load(rows, epochs)
@@ -405,11 +404,12 @@ def train(
             losses.append(np.sum(steps * self.chunk.widths, axis=1) / self.chunk.order.shape[1])
         if not np.isfinite(losses[-1]).all(): self.raise_if_diverged(steps, running)
         if epoch >= epochs - averaged: mean += self.theta / averaged
-        if on_epoch and any([on_epoch(member=k, epoch=epoch, loss=losses[-1][k].item()) for k in running]):
-            raise TrainingStopped(f"The training was stopped after epoch {epoch + 1}.")
+        if watch:
+            for k in running: watch(k, epoch, losses[-1][k].item(), self.nets[k].W, self.nets[k].b)
         if validation:
             running = [k for k in running if not stops[k](self.nets[k].loss(*validation[k]), self.theta[k])]
             if not running: break
+        if progress: progress((epoch + 1) / epochs)
     if validation: self.theta[:] = [stop.best for stop in stops]
     elif averaged: self.theta[:] = mean
     curves = np.transpose(losses).tolist()
@@ -420,48 +420,31 @@ BLOCK = 32  # members of a fleet: the arrays of one step still fit the cache
 LOCKSTEP = ("activation", "optimizer", "initializer", "batch_size", "epochs", "early_stopping", "patience",
             "average_last", "dtype", "rng")
 
-@dataclass
-class Task:
-    "One network to train"
-    settings: dict  # an estimator's parameters
-    sizes: list  # units per layer, inputs first
-    rows: tuple  # X (n, d), y (n, 1), w (n, 1)
-    validation: tuple | None  # the same, for early stopping
-    seed: int
-    fold: int = 0  # what those who follow the training hear: whose network it is
-    member: int = 0  # and which of an ensemble
-    held_out: Callable | None = None  # kernels, biases -> the loss on rows that judge it, told with each epoch
-
-# %% ../nbs/03a_fleet.ipynb #b973d102
-def _named(tasks, nets, on_epoch):  # the event of a fleet, in which each network has the name that its task gives it
-    def tell(member, epoch, loss):
-        task, net = tasks[member], nets[member]
-        held_out_loss = task.held_out(net.W, net.b) if task.held_out else None
-        return on_epoch(fold=task.fold, member=task.member, epoch=epoch, loss=loss, held_out_loss=held_out_loss)
-    return tell
-
 def train_block(
-    tasks,          # list of `Task`; all agree in shape and in LOCKSTEP
-    on_epoch=None,  # called after each epoch of each network with fold, member, epoch, loss, held_out_loss
-) -> list:          # of coefs, intercepts, loss curve and validation losses of each
-    "Train networks of one shape as a fleet; a true answer of `on_epoch` raises `TrainingStopped`"
-    s, sizes = tasks[0].settings, tasks[0].sizes
-    nets = [TextbookMLP(sizes, **{name: t.settings[name] for name in SETTINGS}, seed=t.seed) for t in tasks]
-    checked = [t.validation for t in tasks] if s["early_stopping"] else None
-    fleet = Fleet(nets, s["batch_size"])
-    curves = fleet.train([t.rows for t in tasks], s["epochs"], checked, s["patience"], s["average_last"],
-                         on_epoch and _named(tasks, nets, on_epoch))
-    return [([W.copy() for W in net.W], [b.copy() for b in net.b], *curve) for net, curve in zip(nets, curves)]
+    tasks,          # (settings, layer sizes, rows, validation rows, seed) of networks that can keep step
+    progress=None,  # called with the share of the epochs done
+    watch=None,     # called with position, epoch, loss, kernels and biases of each network, after each epoch
+) -> list:          # coefs, intercepts, loss curve and validation losses of each
+    "Train networks of one shape as a fleet"
+    settings, sizes, rows, validation, seeds = zip(*tasks)
+    shared = settings[0]
+    nets = [TextbookMLP(sizes[0], **{name: options[name] for name in SETTINGS}, seed=seed)
+            for options, seed in zip(settings, seeds)]
+    if not shared["early_stopping"]: validation = None
+    curves = Fleet(nets, shared["batch_size"]).train(
+        rows, shared["epochs"], validation, shared["patience"], shared["average_last"], progress, watch)
+    def copies(arrays): return [a.copy() for a in arrays]
+    return [(copies(net.W), copies(net.b), *curve) for net, curve in zip(nets, curves)]
 
 # %% ../nbs/03a_fleet.ipynb #8ad53777
 def blocks_of(
-    tasks,  # list of `Task`
+    tasks,  # see `train_block`
     size,   # most members of a block
 ) -> list:  # of lists of positions
     "Group networks that can march in step, and cut the groups into blocks of about one size"
     groups = {}
-    for i, task in enumerate(tasks):
-        step = repr([task.sizes, len(task.rows[0]), [task.settings[name] for name in LOCKSTEP]])
+    for i, (settings, sizes, rows, *_) in enumerate(tasks):
+        step = repr([sizes, len(rows[0]), [settings[name] for name in LOCKSTEP]])
         groups.setdefault(step, []).append(i)
     blocks = [np.array_split(group, -(-len(group) // size)) for group in groups.values()]
     return [block.tolist() for group in blocks for block in group]
@@ -488,22 +471,18 @@ def work_together(
 
 # %% ../nbs/03a_fleet.ipynb #bc846ed8
 def train_blocks(
-    blocks,         # lists of `Task`
-    workers,        # processes, this one included; 1 for those who follow
-    progress,       # called with the share done
-    on_epoch=None,  # as for `train_block`
-) -> list:          # what `train_block` returned for each
+    blocks,      # lists of tasks
+    workers,     # processes, this one included; 1 for those who watch
+    progress,    # called with the share done
+    watch=None,  # as for `train_block`, positions counted through all blocks
+) -> list:       # what `train_block` returned for each
     "Train blocks here and, with more than one worker, in other processes too; whoever is free takes the next"
     results = [None] * len(blocks)
     waiting = iter(range(len(blocks)))  # shared by all threads
     def done(): return sum(result is not None for result in results)
-    def here(block):
-        first, before = block[0], done()
-        def tell(fold, member, epoch, **losses):
-            if (fold, member) == (first.fold, first.member):
-                progress((before + (epoch + 1) / first.settings["epochs"]) / len(blocks))
-            return on_epoch and on_epoch(fold=fold, member=member, epoch=epoch, **losses)
-        return train_block(block, tell)
+    def share(part): progress((done() + part) / len(blocks))
+    def see(k, *facts): watch(sum(map(len, blocks[:done()])) + k, *facts)
+    def here(block): return train_block(block, share, watch and see)
     def work(train, first=()):
         try:
             for i in chain(first, waiting): results[i] = train(blocks[i])

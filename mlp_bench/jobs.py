@@ -64,10 +64,11 @@ def train_all(
     "Train one after another, and tell what happens: `begun`, `share`, `point`, `done`, `failed`, `finished`"
     for i, config in enumerate(configs):
         tell(i=i, begun=config.backend)
+        every = log_every(config)
         def progress(share, text): tell(i=i, share=share, text=text)
-        def on_epoch(**event):
-            if event["epoch"] % log_every(config) == 0: tell(i=i, point=event)
-        try: result = run(config, force, progress, on_epoch=on_epoch)
+        def watch(network, epoch, *losses):
+            if epoch % every == 0: tell(i=i, point=(network, epoch, *losses))
+        try: result = run(config, force, progress, watch=watch)
         except Exception as e: return tell(i=i, failed=error_message(e))  # said by name, whatever it is
         tell(i=i, done=result.run_id, cached=result.cached)
     tell(finished=True)
@@ -124,9 +125,8 @@ def note(
         self.share = (self.now + event["share"]) / len(self.configs)
         self.text = event["text"]
     if "point" in event:
-        point = event["point"]
-        curve = self.curves[self.now].setdefault((point["fold"], point["member"]), [])
-        curve.append((point["loss"], point["held_out_loss"]))
+        network, _, *losses = event["point"]
+        self.curves[self.now].setdefault(network, []).append(losses)
     if "done" in event: self.done.append(event["done"])
     self.error = event.get("failed", self.error)
     self.finished |= "finished" in event

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from .keras_random import dropout_seeds
-from .numpy_mlp import TrainingStopped, diverged, initial_kernels, streams
+from .numpy_mlp import diverged, initial_kernels, streams
 from .estimators import BinaryMLP
 
 # %% ../nbs/04_keras_mlp.ipynb #0328e47a
@@ -181,19 +181,16 @@ def fit_keras(
 
 # %% ../nbs/04_keras_mlp.ipynb #be071605
 def reporting(
-    on_epoch,  # called with fold, member, epoch, loss, held_out_loss; a true answer raises `TrainingStopped`
-    held_out,  # kernels, biases -> loss on rows that are not trained on, or None
-    **names,   # fold and member: whose network it is
-):             # returns a callback
-    "A callback that tells `on_epoch` of each epoch"
+    watch,   # called with member, epoch, loss, kernels and biases, see `train_block`
+    member,  # number of the network
+):           # returns a callback
+    "A callback that tells `watch` of each epoch"
     keras, _ = import_keras()
-    def tell(epoch, logs):
-        arrays = callback.model.get_weights()
-        loss = held_out(arrays[::2], arrays[1::2]) if held_out else None
-        if on_epoch(**names, epoch=epoch, loss=logs["loss"], held_out_loss=loss):
-            raise TrainingStopped(f"The training was stopped after epoch {epoch + 1}.")
-    callback = keras.callbacks.LambdaCallback(on_epoch_end=tell)
-    return callback
+    class Report(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            arrays = self.model.get_weights()
+            watch(member, epoch, logs["loss"], arrays[::2], arrays[1::2])
+    return Report()
 
 # %% ../nbs/04_keras_mlp.ipynb #77559ee8
 @cache
@@ -211,12 +208,12 @@ def scorer(
 # %% ../nbs/04_keras_mlp.ipynb #ad19398f
 class KerasMLPClassifier(BinaryMLP):
     "The same multi-layer perceptron, trained by Keras on TensorFlow; parameters as `BinaryMLP`"
-    def _train(self, job, on_epoch=None, fold=0, held_out=None):
-        sizes, rows, validation, seeds = job
-        def train(member, seed):
-            callbacks = [reporting(on_epoch, held_out, fold=fold, member=member)] if on_epoch else []
-            return fit_keras(sizes, rows, validation, seed, self.get_params(), callbacks)
-        with precision(self.dtype): return [train(i, seed) for i, seed in enumerate(seeds)]
+    _watch = None  # set on an estimator: called after each epoch, as by `train_block`; `clone` forgets it
+
+    def _train(self, sizes, rows, validation, seeds):
+        calls = lambda member: [reporting(self._watch, member)] if self._watch else []
+        with precision(self.dtype):
+            return [fit_keras(sizes, rows, validation, seed, self.get_params(), calls(i)) for i, seed in enumerate(seeds)]
 
     def _logits(self, X):
         score = scorer((len(self.coefs_[0]), *map(len, self.intercepts_)), self.activation)

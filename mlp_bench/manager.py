@@ -24,7 +24,6 @@ import pandas as pd
 from .core import require
 from .config import BACKEND_TITLES, Config
 from .data import Dataset, load
-from .numpy_mlp import TrainingStopped
 from .evaluation import BOOSTERS, check, evaluate, folds_of, key, summarise
 from .figures import calibration_chart, confusion_chart, png, roc_chart
 from .models import Model, final_model, read_model, save_model
@@ -135,7 +134,7 @@ def _begun_run(config, dataset):  # yields client and run id
         _log_params(client, run_id, config)
         yield client, run_id
     except BaseException as e:
-        _end(client, run_id, "KILLED" if isinstance(e, (KeyboardInterrupt, TrainingStopped)) else "FAILED")
+        _end(client, run_id, "KILLED" if isinstance(e, KeyboardInterrupt) else "FAILED")
         raise
 
 # %% ../nbs/05_manager.ipynb #bcde696c
@@ -167,10 +166,10 @@ def measure(
     config: Config,  # the settings
     dataset: Dataset,  # the table
     progress=None,  # called with the share done (0 … 1) and a line of text
-    on_epoch=None,  # see `evaluate`
+    watch=None,  # see `evaluate`
 ) -> Evaluation:  # can be pickled
     "Train and judge; nothing is read from the store or written to it"
-    folds, oof, curve = evaluate(config, dataset, progress, on_epoch)
+    folds, oof, curve = evaluate(config, dataset, progress, watch)
     if progress: progress(len(folds) / (len(folds) + 1), f"{config.backend}: final fit on all rows")
     return complete_evaluation(final_model(config, dataset), folds, oof, curve)
 
@@ -226,15 +225,15 @@ def log_run(
             return _write(client, run_id, key, evaluation)
 
 # %% ../nbs/05_manager.ipynb #c0500008
-def _train(config, dataset, key, progress, on_epoch):
+def _train(config, dataset, key, progress, watch):
     with _begun_run(config, dataset) as (client, run_id):
-        return _write(client, run_id, key, measure(config, dataset, progress, on_epoch))
+        return _write(client, run_id, key, measure(config, dataset, progress, watch))
 
-def _find_or_train(config, dataset, key, progress, on_epoch):
+def _find_or_train(config, dataset, key, progress, watch):
     stored = find(key)
     if stored: return stored
     with _store_errors(), _training_lock(key, progress):
-        return find(key) or _train(config, dataset, key, progress, on_epoch)
+        return find(key) or _train(config, dataset, key, progress, watch)
 
 # %% ../nbs/05_manager.ipynb #c45db484
 def run(
@@ -242,7 +241,7 @@ def run(
     force: bool = False,  # train even if the store has it, and without waiting for another process that does
     progress=None,  # called with the share done (0 … 1) and a line of text
     dataset: Dataset | None = None,  # the table, if it is already loaded
-    on_epoch=None,  # see `evaluate`; not called for a run that the store has
+    watch=None,  # see `evaluate`; not called for a run that the store has
 ) -> Run:  # with `run_id, key, cached, config, metrics, folds, oof, curve`
     "Train, measure and record a configuration – or fetch it, if it was trained before"
     check(config)
@@ -250,7 +249,7 @@ def run(
     require("mlflow", "track", "to record runs")
     dataset = dataset or load(config.data, config.target, config.positive)
     folds_of(config, dataset)
-    job = config, dataset, key(config, dataset), progress, on_epoch
+    job = config, dataset, key(config, dataset), progress, watch
     if force:
         with _store_errors(): result = _train(*job)
     else: result = _find_or_train(*job)

@@ -6,7 +6,7 @@
 __all__ = ['C', 'ACTIVATIONS', 'OPTIMIZERS', 'GOLDEN', 'MASKS', 'SETTINGS', 'relu', 'd_relu', 'd_tanh', 'd_sigmoid', 'normal_cdf',
            'gelu', 'd_gelu', 'initial_kernel', 'initial_kernels', 'forward', 'logits', 'log_loss', 'smooth', 'backward',
            'layers', 'views', 'via_float32', 'SGD', 'RMSprop', 'Adam', 'objective', 'fast_masks', 'as_masks', 'streams',
-           'TextbookMLP', 'DivergenceError', 'TrainingStopped', 'diverged', 'run_epoch', 'EarlyStopping', 'train']
+           'TextbookMLP', 'DivergenceError', 'diverged', 'run_epoch', 'EarlyStopping', 'train']
 
 # %% ../nbs/03_numpy_mlp.ipynb #a170b338
 import math
@@ -343,9 +343,6 @@ def gradient(
 # %% ../nbs/03_numpy_mlp.ipynb #d152e43c
 class DivergenceError(InputError, FloatingPointError):
     "Training produced a loss that is not a finite number"
-
-class TrainingStopped(InputError):
-    "Who followed a training ended it: nothing of it is kept"
 
 def diverged(
     loss,              # what it became

@@ -180,8 +180,7 @@ def test_sample_weights_reach_the_fleet():
 def test_blocks_hold_only_networks_that_can_keep_step():
     mixed = [*five_estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
     data = [*tables(), tables()[0], tables()[0]]
-    jobs = [net._prepare(*table) for net, table in zip(mixed, data)]
-    tasks = [estimators.tasks_of(net, *job)[0] for net, job in zip(mixed, jobs)]
+    tasks = [(net.get_params(), *net._prepare(*table)[:3], 0) for net, table in zip(mixed, data)]
     assert sorted(blocks_of(tasks, 32)) == [[0, 2], [1, 3], [4], [5], [6]]
     assert sorted(blocks_of(tasks, 1)) == [[0], [1], [2], [3], [4], [5], [6]]
 

@@ -27,8 +27,8 @@ import typer
 
 from .core import user_message
 from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRIC_TITLES, METRICS, NETWORKS,
-                              RANK_METRICS, SETTINGS, Config, check_choice, either, format_value, preset,
-                              setting_title, short_plan)
+                              RANK_METRICS, SETTINGS, Config, check_choice, either, format_metric,
+                              format_value, preset, setting_title, short_plan)
 
 # %% ../nbs/07_cli.ipynb #e76d5530
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -158,7 +158,7 @@ def _train_all(configs, force):
 def _cell(run, metric):
     from mlp_bench.stats import interval
     ci = interval(run.folds, metric)
-    return f"{run.metrics[metric]:.3f}" + (f"\n[{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
+    return format_metric(metric, run.metrics[metric]) + (f"\n[{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
 
 def _speed(fit, keras): return "" if keras is None else f"{keras / fit:,.0f}×" if keras > 20 * fit else f"{keras / fit:.2g}×"
 

@@ -17,7 +17,6 @@ from .config import LOWER_IS_BETTER, RANK_METRICS, Config, parse_plan
 from .stats import Contrast, by_model, contrasts, paired_contrast, pretty, summary
 from .figures import CAUTION, gallery, overview
 from .tracking import Results, Run, results_of, runs
-from .manager import run_all
 
 # %% ../nbs/06_compare.ipynb #a58c4753
 def varying(
@@ -100,6 +99,7 @@ def _config(**settings):
 
 # %% ../nbs/06_compare.ipynb #964490f2
 def _comparison(configs, progress=None):
+    from mlp_bench.manager import run_all  # which imports scikit-learn; whoever ranks does not wait for it
     runs = run_all(configs, progress=progress)
     results = results_of(runs)
     verdict = " ".join(contrasts(results.folds).verdict) if len(runs) > 1 else ""

@@ -20,7 +20,6 @@ import pandas as pd
 
 from .core import InputError, require
 from .config import LOWER_IS_BETTER, METRIC_TITLES
-from .evaluation import ece
 from .stats import by_fold, by_model, fold_measures, hits_and_alarms, inline_title
 
 # %% ../nbs/06b_figures.ipynb #e7540a26
@@ -294,6 +293,7 @@ def calibration_chart(
     predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p`
 ) -> Chart:
     "Reliability curves of the pooled out-of-fold predictions"
+    from mlp_bench.evaluation import ece  # which imports scikit-learn
     lines, gaps = [DIAGONAL], {}
     for place, name, o in by_model(predictions):
         gaps[name] = f"{ece(o.y, o.p):.3f}"

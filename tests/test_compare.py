@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -195,6 +196,12 @@ def test_rank_of_an_empty_store_is_an_empty_table(no_store):
     empty = comparison.rank()
     assert empty.empty and {"rank", "run_id", "roc_auc", "key"} <= set(empty.columns)
     assert not (no_store / "mlflow.db").exists()
+
+
+def test_whoever_ranks_waits_for_no_heavy_import():
+    heavy = ("tensorflow", "mlflow", "sklearn", "scipy", "matplotlib")
+    probe = f"import sys, mlp_bench.comparison; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_rank_names_the_metrics_it_knows():

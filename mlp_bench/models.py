@@ -135,7 +135,7 @@ def _read_skops(path):
     return import_module("skops.io").load(path, trusted=STORED_TYPES)
 
 # %% ../nbs/05c_models.ipynb #b1b6c8d9
-def _fitting_names(config, tensors):  # see `_tensor_names`; an error where number, names or shapes are other ones
+def _fitting_names(config, tensors):  # see `_tensor_names`; an error where number, names or shapes differ
     sizes = layer_sizes(config.hidden_layer_sizes, len(tensors["member_0/layer_0/kernel"]))
     as_many = len(tensors) == 2 * config.ensemble * (len(sizes) - 1)  # before names are made of a huge number
     names = _tensor_names(config.ensemble, len(sizes) - 1) if as_many else {}

@@ -4,13 +4,17 @@
 
 # %% auto #0
 __all__ = ['CONSTRAINTS', 'MIN_PARALLEL_WORK', 'layer_sizes', 'member_seeds', 'encode', 'mean_logit', 'LogitClassifier',
-           'BinaryMLP', 'tasks_of', 'NumpyMLPClassifier', 'fit_fleet']
+           'has_callbacks', 'following', 'BinaryMLP', 'tasks_of', 'NumpyMLPClassifier', 'work_of', 'in_fold',
+           'fit_in_turn', 'fit_fleet']
 
 # %% ../nbs/03b_estimators.ipynb #95e60af5
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
+from fastcore.basics import patch
 from joblib import effective_n_jobs
 from scipy.special import expit, log_expit, logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -22,7 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .config import NET_PARAMS, SETTINGS
 from .numpy_mlp import ACTIVATIONS, logits
-from .fleet import BLOCK, blocks_of, train_block, train_blocks
+from .fleet import BLOCK, Task, blocks_of, train_block, train_blocks
 
 # %% ../nbs/03b_estimators.ipynb #0b0e2339
 def _constraint(setting):  # a row of the table in scikit-learn's words
@@ -110,8 +114,49 @@ class LogitClassifier(ClassifierMixin):
         tags.classifier_tags.multi_class = False
         return tags
 
+# %% ../nbs/03b_estimators.ipynb #4caa7597
+try: from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9 knows no callbacks, and sets none
+    class CallbackSupportMixin: pass
+    def with_callbacks(fit): return fit
+
+def has_callbacks(estimator) -> bool:
+    "Whether `set_callbacks` left any with an estimator"
+    return bool(getattr(estimator, "_skl_callbacks", None))
+
+# %% ../nbs/03b_estimators.ipynb #ce0a2dab
+@contextmanager
+def following(
+    estimator,         # about to be trained
+    X, y,              # as given to `fit`
+    sample_weight,     # (n,) or None
+    on_epoch,          # as given to `fit`
+):                     # yields what to call after each epoch, or None
+    "While it lasts, `on_epoch` and scikit-learn's callbacks follow a training"
+    if not has_callbacks(estimator):
+        yield on_epoch
+        return
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    facts, epochs = dict(estimator=estimator, X=X, y=y, metadata=metadata), dict(max_subtasks=estimator.epochs)
+    alone = estimator.ensemble == 1
+    subtasks = epochs if alone else dict(max_subtasks=estimator.ensemble, sequential_subtasks=False)
+    fit = estimator._init_callback_context(**subtasks).call_on_fit_task_begin(**facts)
+    members = [] if alone else [fit.subcontext("member", task_id=i, **epochs) for i in range(estimator.ensemble)]
+    for member in members: member.call_on_fit_task_begin(**facts)
+    def follow(event):
+        def attributes():
+            coefs, intercepts = event.weights()
+            return dict(members_=[(coefs, intercepts)], coefs_=coefs, intercepts_=intercepts)
+        task = (members[event.member] if members else fit).subcontext("epoch")
+        task.call_on_fit_task_begin(**facts)
+        stop = task.call_on_fit_task_end(**facts, reconstruction_attributes=attributes)
+        return (on_epoch and on_epoch(event)) or stop
+    yield follow
+    for member in members: member.call_on_fit_task_end(**facts)
+    fit.call_on_fit_task_end(**facts, reconstruction_attributes=dict)  # it is fitted as it is
+
 # %% ../nbs/03b_estimators.ipynb #d1b6d421
-class BinaryMLP(LogitClassifier, BaseEstimator):
+class BinaryMLP(CallbackSupportMixin, LogitClassifier, BaseEstimator):
     "What both backends share: parameters, checks, seeds and the validation split"
     _parameter_constraints = CONSTRAINTS
 
@@ -145,14 +190,24 @@ class BinaryMLP(LogitClassifier, BaseEstimator):
         super()._validate_params()
         layer_sizes(self.hidden_layer_sizes, 1)
         if self.early_stopping and self.average_last:
-            raise ValueError("early_stopping keeps one epoch and average_last averages many: set average_last=0 or early_stopping=False")
+            raise ValueError("early_stopping keeps one epoch and average_last averages many: "
+                             "set average_last=0 or early_stopping=False")
 
-    def fit(self, X, y, sample_weight=None):
-        "Train on rows `X` (n, d) and two labels `y` (n,), optionally weighted"
-        return self._keep(self._train(*self._prepare(X, y, sample_weight)))
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, on_epoch=None):
+        "Train on rows `X` (n, d), labels `y` (n,) and weights (n,); `on_epoch` is called with each `Epoch`"
+        job = self._prepare(X, y, sample_weight)
+        with following(self, X, y, sample_weight, on_epoch) as follow:
+            return self._set_fitted(self._train(*job, follow))
 
 # %% ../nbs/03b_estimators.ipynb #c901b57f
-def _prepare(self, X, y, sample_weight=None):  # returns layer sizes, training rows, validation rows or None, one seed per member
+@patch
+def _prepare(
+    self: BinaryMLP,
+    X, y,                # as given to `fit`
+    sample_weight=None,  # (n,)
+) -> tuple:              # layer sizes, training rows, validation rows or None, one seed per member
+    "Check everything, set rows aside and draw seeds"
     self._validate_params()
     rows, validation = encode(self, X, y, sample_weight), None
     split, seeds = member_seeds(self.random_state, self.ensemble)
@@ -161,58 +216,85 @@ def _prepare(self, X, y, sample_weight=None):  # returns layer sizes, training r
         rows, validation = parts[::2], parts[1::2]  # X, y, w each
     return layer_sizes(self.hidden_layer_sizes, self.n_features_in_), rows, validation, seeds
 
-BinaryMLP._prepare = _prepare
-
 # %% ../nbs/03b_estimators.ipynb #fa2267a0
-def _keep(self, runs):  # coefs, intercepts, loss curve and validation losses of each member
+@patch
+def _set_fitted(
+    self: BinaryMLP,
+    runs,  # kernels, biases, loss curve and validation losses of each member
+) -> BinaryMLP:
+    "Store what was learnt under scikit-learn's names"
     self.members_ = [(coefs, intercepts) for coefs, intercepts, _, _ in runs]
-    (self.coefs_, self.intercepts_), (*_, self.loss_curve_, checks) = self.members_[0], runs[0]
+    self.coefs_, self.intercepts_, self.loss_curve_, validation_losses = runs[0]
     self.n_iter_ = len(self.loss_curve_)
-    if self.early_stopping: self.validation_loss_curve_ = checks
+    if self.early_stopping: self.validation_loss_curve_ = validation_losses
     else: vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
     return self
 
-BinaryMLP._keep = _keep
-
 # %% ../nbs/03b_estimators.ipynb #58f4d7f4
-def tasks_of(estimator, sizes, rows, validation, seeds):
-    "What the engine must know about each member, see `train_block`"
+def tasks_of(
+    estimator,                      # a `NumpyMLPClassifier`
+    sizes, rows, validation, seeds,  # from its `_prepare`
+    fold=0,                         # see `Epoch`
+) -> list:                          # a `Task` for each member
+    "What the engine must know about each member"
     settings = estimator.get_params()
-    return [(settings, sizes, rows, validation, seed) for seed in seeds]
+    return [Task(settings, sizes, rows, validation, seed, fold, member) for member, seed in enumerate(seeds)]
 
 # %% ../nbs/03b_estimators.ipynb #9930b15a
 class NumpyMLPClassifier(BinaryMLP):
     "A multi-layer perceptron for two classes, in NumPy, exact to Keras; parameters as `BinaryMLP`"
-    def _train(self, *job):
-        tasks = tasks_of(self, *job)
-        return [run for block in blocks_of(tasks, BLOCK) for run in train_block([tasks[i] for i in block])]
+    def _train(self, sizes, rows, validation, seeds, on_epoch):
+        blocks = blocks_of(tasks_of(self, sizes, rows, validation, seeds), BLOCK)
+        return [run for block in blocks for run in train_block(block, on_epoch=on_epoch)]
 
     def _logits(self, X):
         f, _ = ACTIVATIONS[self.activation]
         return [logits(X, W, b, f) for W, b in self.members_]
 
+# %% ../nbs/03b_estimators.ipynb #9df9941d
+def work_of(task) -> int:  # rows × epochs × kernel weights
+    "How much there is to do for one network"
+    weights = sum(m * n for m, n in zip(task.sizes, task.sizes[1:]))
+    return task.settings["epochs"] * len(task.rows[0]) * weights
+
+# %% ../nbs/03b_estimators.ipynb #7753631e
+def in_fold(
+    on_epoch,  # as given to `fit_fleet`, or None
+    fold,      # which estimator is to be trained alone
+):             # a follower for its `fit`, or None
+    "Tell of one estimator's training as of one among many"
+    return on_epoch and (lambda event: on_epoch(replace(event, fold=fold)))
+
+def fit_in_turn(
+    estimators, tables, progress, on_epoch,  # see `fit_fleet`
+) -> list:                                   # the fitted estimators
+    "Fit estimators one after another"
+    for fold, (e, table) in enumerate(zip(estimators, tables, strict=True)):
+        e.fit(*table, on_epoch=in_fold(on_epoch, fold))
+        if progress: progress((fold + 1) / len(estimators))
+    return estimators
+
 # %% ../nbs/03b_estimators.ipynb #0ba4afd5
-MIN_PARALLEL_WORK = 5e9  # rows × epochs × kernel weights: a second and a quarter of work, where that was measured; another process that has to be started first pays from one second on
+MIN_PARALLEL_WORK = 5e9  # rows × epochs × kernel weights: 1.25 s, from where another process pays, as measured
 
 def fit_fleet(
     estimators,     # `NumpyMLPClassifier`s
     tables,         # (X, y) or (X, y, sample_weight) of each
     n_jobs=None,    # processes: None for one, -1 for one per core; used only if the work is worth their start
     progress=None,  # called with the share done
-    watch=None,     # as for `train_block`, network = estimator × ensemble + member; all is then trained in this process
-):                  # returns the fitted estimators
+    on_epoch=None,  # called with each `Epoch`, `fold` counting estimators; all is then trained in this process
+) -> list:          # the fitted estimators
     "Fit many estimators at once: the same networks as with `fit` one after another"
     estimators = list(estimators)
     if len({id(e) for e in estimators if isinstance(e, NumpyMLPClassifier)}) < len(estimators):
         raise ValueError("fit_fleet needs NumpyMLPClassifiers, each of them once: use sklearn.base.clone for copies")
+    if any(has_callbacks(e) for e in estimators): return fit_in_turn(estimators, tables, progress, on_epoch)
     jobs = [e._prepare(*table) for e, table in zip(estimators, tables, strict=True)]
-    tasks = [task for e, job in zip(estimators, jobs) for task in tasks_of(e, *job)]
-    work = sum(s["epochs"] * len(rows[0]) * sum(m * n for m, n in zip(sizes, sizes[1:])) for s, sizes, rows, *_ in tasks)
-    workers = effective_n_jobs(n_jobs) if work > MIN_PARALLEL_WORK and not watch else 1
+    tasks = [task for fold, (e, job) in enumerate(zip(estimators, jobs)) for task in tasks_of(e, *job, fold)]
+    parallel = not on_epoch and sum(map(work_of, tasks)) > MIN_PARALLEL_WORK
+    workers = effective_n_jobs(n_jobs) if parallel else 1
     blocks = blocks_of(tasks, BLOCK if workers == 1 else BLOCK // 2)
-    order, tell = list(chain.from_iterable(blocks)), watch and (lambda i, *facts: watch(order[i], *facts))
-    done = train_blocks([[tasks[i] for i in block] for block in blocks], min(workers, len(blocks)), progress or (lambda share: None), tell)
-    trained = dict(zip(order, chain.from_iterable(done)))  # position: what came of it
-    runs = (trained[i] for i in range(len(tasks)))
-    for e, (*_, seeds) in zip(estimators, jobs): e._keep([next(runs) for _ in seeds])
+    done = train_blocks(blocks, min(workers, len(blocks)), progress or (lambda share: None), on_epoch)
+    networks = {(task.fold, task.member): run for task, run in zip(chain(*blocks), chain(*done))}
+    for fold, e in enumerate(estimators): e._set_fitted([networks[fold, i] for i in range(e.ensemble)])
     return estimators

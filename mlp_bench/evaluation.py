@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BACKENDS', 'BOOSTERS', 'MAX_TEST_ROWS', 'MAX_WEIGHTS', 'ALGORITHMS', 'LIBRARIES', 'SCORES', 'MAX_ROWS_AT_ONCE',
            'estimator', 'make_booster', 'splits', 'check', 'folds_of', 'key', 'score', 'ece', 'timed', 'fit_all',
-           'prepare_folds', 'score_folds', 'gather_folds', 'evaluate', 'summarise']
+           'prepare_folds', 'TrainingStopped', 'score_folds', 'gather_folds', 'evaluate', 'summarise']
 
 # %% ../nbs/05b_evaluation.ipynb #4ef8aa38
 import hashlib
@@ -14,6 +14,7 @@ import re
 import threading
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -37,7 +38,7 @@ from .config import (METRICS, NET_PARAMS, NETWORKS, RANK_METRICS, SETTINGS, Conf
 from .data import Dataset
 from .features import RECIPE_VERSIONS, recipe
 from .numpy_mlp import ACTIVATIONS, log_loss as loss_of_logits, logits
-from .estimators import NumpyMLPClassifier, fit_fleet, layer_sizes
+from .estimators import NumpyMLPClassifier, fit_fleet, in_fold, layer_sizes
 from .keras_mlp import KerasMLPClassifier, import_keras
 
 # %% ../nbs/05b_evaluation.ipynb #1c7e0e62
@@ -237,40 +238,41 @@ def timed(
         start = time.perf_counter()
         return f(*args), time.perf_counter() - start - sum(aside)
 
-def _aside(watch, seconds):  # `watch`, which notes how long it took: that time belongs to no fit
-    def aside(*facts):
+def _aside(on_epoch, seconds):  # `on_epoch`, which notes how long it took: that time belongs to no fit
+    def aside(event):
         start = time.perf_counter()
-        watch(*facts)
+        stop = on_epoch(event)
         seconds.append(time.perf_counter() - start)
+        return stop
     return aside
 
 # %% ../nbs/05b_evaluation.ipynb #ec3e25f8
-def _fit_together(models, tables, progress, watch):
+def _fit_together(models, tables, progress, on_epoch):
     aside = []
-    _, seconds = timed(fit_fleet, models, tables, -1, progress, watch and _aside(watch, aside), aside=aside)
+    follow = on_epoch and _aside(on_epoch, aside)
+    _, seconds = timed(fit_fleet, models, tables, -1, progress, follow, aside=aside)
     return [seconds / len(models)] * len(models)
 
-def _fit_each(models, tables, progress, watch):
+def _fit_each(models, tables, progress, on_epoch):
     seconds = []
-    for i, (model, table) in enumerate(zip(models, tables)):
-        progress(i / len(models))
+    for fold, (model, table) in enumerate(zip(models, tables)):
+        progress(fold / len(models))
         aside = []
-        if watch: model._watch = _aside(partial(watch, i), aside)
-        seconds.append(timed(model.fit, *table, aside=aside)[1])
+        options = dict(on_epoch=_aside(in_fold(on_epoch, fold), aside)) if on_epoch else {}
+        seconds.append(timed(partial(model.fit, **options), *table, aside=aside)[1])
     return seconds
 
 def fit_all(
     config: Config,  # the settings
     tables: list,  # of (features, labels), one for each model
     progress=None,  # called with the share done (0 … 1)
-    watch=None,  # see `train_block`; network = table × ensemble + member
+    on_epoch=None,  # called with each network's `Epoch`; only networks have epochs
 ) -> tuple:  # fitted models, and seconds per fit
     "Fit one model on each table"
     models = [estimator(config) for _ in tables]
-    progress = progress or (lambda share: None)
-    if config.backend == "numpy": return models, _fit_together(models, tables, progress, watch)
-    look = watch and (lambda i, member, *facts: watch(i * config.ensemble + member, *facts))
-    return models, _fit_each(models, tables, progress, look)
+    fit = _fit_together if config.backend == "numpy" else _fit_each
+    on_epoch = on_epoch if config.backend in NETWORKS else None
+    return models, fit(models, tables, progress or (lambda share: None), on_epoch)
 
 # %% ../nbs/05b_evaluation.ipynb #26963cff
 def _mean_curve(curves):  # at each epoch over those that are still trained
@@ -293,12 +295,17 @@ def prepare_folds(
     return trains, tests
 
 # %% ../nbs/05b_evaluation.ipynb #ec5f6da3
-def _held_out(config, tests, watch):  # what `fit_all` calls: each network's loss on its fold's test rows
+class TrainingStopped(Exception):
+    "A follower has ended an evaluation, which therefore has no result"
+
+def _with_held_out(on_epoch, config, tests, first):  # what `fit_all` calls; `first` is the first of these folds
     f, _ = ACTIVATIONS[config.activation]
-    def look(network, epoch, loss, W, b):
-        X, y = tests[network // config.ensemble]
-        watch(network, epoch, loss, float(loss_of_logits(logits(X, W, b, f), y)))
-    return look
+    def follow(event):
+        X, y = tests[event.fold]
+        loss = float(loss_of_logits(logits(X, *event.weights(), f), y))
+        if on_epoch(replace(event, fold=first + event.fold, held_out_loss=loss)):
+            raise TrainingStopped(f"stopped in epoch {event.epoch + 1} of {config.epochs}")
+    return follow
 
 # %% ../nbs/05b_evaluation.ipynb #28b1dad5
 def score_folds(
@@ -328,16 +335,11 @@ def gather_folds(
 # %% ../nbs/05b_evaluation.ipynb #7d76b62b
 MAX_ROWS_AT_ONCE = 2**21  # so many are prepared at once, in folds of a fleet
 
-def _evaluate_parts(config, dataset, parts, progress, watch):
-    trains, tests = prepare_folds(config.recipe, dataset, parts)
-    look = _held_out(config, tests, watch) if watch and config.backend in NETWORKS else None
-    return score_folds(*fit_all(config, trains, progress, look), tests, parts)
-
 def evaluate(
     config: Config,  # the settings
     dataset: Dataset,  # the table
     progress=None,  # called with the share done (0 … 1) and a line of text
-    watch=None,  # called with network (fold × ensemble + member), epoch, training and held-out loss
+    on_epoch=None,  # called with each network's `Epoch` while it trains; True ends all with `TrainingStopped`
 ) -> tuple:  # folds (a row each), oof (a row per prediction), curve (mean training loss per epoch)
     "Resample: fit and predict every fold of the plan"
     parts = splits(config.plan, dataset)
@@ -349,8 +351,9 @@ def evaluate(
     for first in range(0, len(parts), at_once):
         some = parts[first:first + at_once]
         def tell(share): progress((first + share * len(some)) / (len(parts) + 1), text)
-        look = watch and (lambda network, *facts: watch(first * config.ensemble + network, *facts))
-        results += _evaluate_parts(config, dataset, some, tell, look)
+        trains, tests = prepare_folds(config.recipe, dataset, some)
+        follow = on_epoch and _with_held_out(on_epoch, config, tests, first)
+        results += score_folds(*fit_all(config, trains, tell, follow), tests, some)
     return gather_folds(results)
 
 # %% ../nbs/05b_evaluation.ipynb #a1999285

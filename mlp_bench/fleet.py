@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'LOCKSTEP', 'ONE_THREAD', 'Tape', 'FleetAdam', 'stacked', 'squeeze_members', 'product_call', 'write',
-           'activation_calls', 'gradient_calls', 'with_ones', 'prepared', 'Chunk', 'Fleet', 'train_block', 'blocks_of',
-           'work_together', 'train_blocks']
+           'activation_calls', 'gradient_calls', 'with_ones', 'prepared', 'Chunk', 'Fleet', 'Epoch', 'copy_weights',
+           'Task', 'train_block', 'blocks_of', 'work_together', 'train_blocks']
 
 # %% ../nbs/03a_fleet.ipynb #f29d0da9
 import math
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import accumulate, chain, repeat
 from operator import setitem
+from typing import Callable, NamedTuple
 
 import numpy as np
 from fastcore.basics import patch
@@ -365,6 +367,22 @@ def run_epoch(self: Fleet) -> np.ndarray:  # the loss of each step, (members, st
         self.steps += steps
     return np.concatenate(losses, axis=1)
 
+# %% ../nbs/03a_fleet.ipynb #ece65a48
+@dataclass(frozen=True)
+class Epoch:
+    "What `on_epoch` is called with: one network after one epoch; if it returns True, that network stops"
+    epoch: int  # from 0
+    loss: float  # on the rows that train it
+    weights: Callable = field(repr=False)  # called during the event: kernels and biases, copied
+    fold: int = 0  # the table that trains it, among those trained together
+    member: int = 0  # its place in an ensemble
+    held_out_loss: float | None = None  # on rows that train nothing, where the caller knows some
+
+# %% ../nbs/03a_fleet.ipynb #83e18752
+def copy_weights(net: TextbookMLP) -> tuple:  # kernels and biases, lists of arrays
+    "The weights of a network as they are now"
+    return [W.copy() for W in net.W], [b.copy() for b in net.b]
+
 # %% ../nbs/03a_fleet.ipynb #2b5d3f05
 @patch
 def raise_if_diverged(
@@ -380,6 +398,19 @@ def raise_if_diverged(
             step = self.steps - losses.shape[1] + bad[0] + 1
             raise diverged(losses[k, bad[0]], step, net.learning_rate, net.weight_decay, net.l2)
 
+# %% ../nbs/03a_fleet.ipynb #ceab3c7e
+@patch
+def tell(
+    self: Fleet,
+    on_epoch,  # see `train`
+    running,   # members
+    epoch,     # from 0
+    losses,    # of all members
+) -> set:      # members that are to stop
+    "Tell of each running member"
+    def event(k): return Epoch(epoch, losses[k].item(), partial(copy_weights, self.nets[k]), member=k)
+    return {k for k in running if on_epoch(event(k))}
+
 # %% ../nbs/03a_fleet.ipynb #3a021a86
 @patch
 def train(
@@ -390,64 +421,85 @@ def train(
     patience=10,       # epochs without a lower validation loss
     average_last=0.0,  # fraction of the epochs whose weights are averaged
     progress=None,     # called with the share of the epochs done
-    watch=None,        # called with member, epoch, loss, kernels and biases after each epoch
-) -> list:             # loss per epoch and validation loss per epoch of each member
+    on_epoch=None,     # called with an `Epoch` of each member still running
+) -> list:             # loss curve and validation losses of each
     "As the function `train`, for all members"
     self.load(rows, epochs)
     losses, stops = [], [EarlyStopping(patience) for _ in self.nets]
     running = range(len(self.nets))
     averaged = math.ceil(average_last * epochs)
     mean = np.zeros(self.theta.shape)
+    stopped = {}  # members that were told to stop: epochs, and the weights of that moment
     for epoch in range(epochs):
         with np.errstate(over="ignore", invalid="ignore"):
             steps = self.run_epoch()
             losses.append(np.sum(steps * self.chunk.widths, axis=1) / self.chunk.order.shape[1])
         if not np.isfinite(losses[-1]).all(): self.raise_if_diverged(steps, running)
         if epoch >= epochs - averaged: mean += self.theta / averaged
-        if watch:
-            for k in running: watch(k, epoch, losses[-1][k].item(), self.nets[k].W, self.nets[k].b)
+        if on_epoch:
+            stopped |= {k: (epoch + 1, self.theta[k].copy()) for k in self.tell(on_epoch, running, epoch, losses[-1])}
         if validation:
             running = [k for k in running if not stops[k](self.nets[k].loss(*validation[k]), self.theta[k])]
-            if not running: break
+        running = [k for k in running if k not in stopped]
+        if not running: break
         if progress: progress((epoch + 1) / epochs)
+    if averaged: self.theta[:] = mean
+    for k, (_, theta) in stopped.items(): self.theta[k] = theta
     if validation: self.theta[:] = [stop.best for stop in stops]
-    elif averaged: self.theta[:] = mean
+    lengths = {k: length for k, (length, _) in stopped.items()}
     curves = np.transpose(losses).tolist()
-    return [(curve[:len(stop.losses) or None], stop.losses) for curve, stop in zip(curves, stops)]
+    return [(curve[:len(stop.losses) or lengths.get(k)], stop.losses) for k, (curve, stop) in enumerate(zip(curves, stops))]
 
 # %% ../nbs/03a_fleet.ipynb #37616f7e
+class Task(NamedTuple):
+    "One network to be trained"
+    settings: dict  # the estimator's parameters
+    sizes: list  # units per layer, inputs first
+    rows: tuple  # X, y, w
+    validation: tuple | None  # the same for early stopping
+    seed: int
+    fold: int = 0  # these two say which network it is, see `Epoch`
+    member: int = 0
+
+# %% ../nbs/03a_fleet.ipynb #7fd2a55d
 BLOCK = 32  # members of a fleet: the arrays of one step still fit the cache
 LOCKSTEP = ("activation", "optimizer", "initializer", "batch_size", "epochs", "early_stopping", "patience",
             "average_last", "dtype", "rng")
 
 def train_block(
-    tasks,          # (settings, layer sizes, rows, validation rows, seed) of networks that can keep step
+    tasks,          # of networks that agree in shape and in LOCKSTEP
     progress=None,  # called with the share of the epochs done
-    watch=None,     # called with position, epoch, loss, kernels and biases of each network, after each epoch
-) -> list:          # coefs, intercepts, loss curve and validation losses of each
+    on_epoch=None,  # called with an `Epoch` of each network still running
+) -> list:          # kernels, biases, loss curve and validation losses of each
     "Train networks of one shape as a fleet"
-    settings, sizes, rows, validation, seeds = zip(*tasks)
-    shared = settings[0]
-    nets = [TextbookMLP(sizes[0], **{name: options[name] for name in SETTINGS}, seed=seed)
-            for options, seed in zip(settings, seeds)]
-    if not shared["early_stopping"]: validation = None
-    curves = Fleet(nets, shared["batch_size"]).train(
-        rows, shared["epochs"], validation, shared["patience"], shared["average_last"], progress, watch)
-    def copies(arrays): return [a.copy() for a in arrays]
-    return [(copies(net.W), copies(net.b), *curve) for net, curve in zip(nets, curves)]
+    first = tasks[0].settings
+    nets = [TextbookMLP(task.sizes, **{name: task.settings[name] for name in SETTINGS}, seed=task.seed)
+            for task in tasks]
+    validation = [task.validation for task in tasks] if first["early_stopping"] else None
+    def named(event):
+        task = tasks[event.member]
+        return on_epoch(replace(event, fold=task.fold, member=task.member))
+    curves = Fleet(nets, first["batch_size"]).train(
+        [task.rows for task in tasks], first["epochs"], validation, first["patience"], first["average_last"],
+        progress, on_epoch and named)
+    return [(*copy_weights(net), *curve) for net, curve in zip(nets, curves)]
 
 # %% ../nbs/03a_fleet.ipynb #8ad53777
 def blocks_of(
-    tasks,  # see `train_block`
+    tasks,  # of any shape
     size,   # most members of a block
-) -> list:  # of lists of positions
+) -> list:  # of lists of tasks
     "Group networks that can march in step, and cut the groups into blocks of about one size"
     groups = {}
-    for i, (settings, sizes, rows, *_) in enumerate(tasks):
-        step = repr([sizes, len(rows[0]), [settings[name] for name in LOCKSTEP]])
-        groups.setdefault(step, []).append(i)
-    blocks = [np.array_split(group, -(-len(group) // size)) for group in groups.values()]
-    return [block.tolist() for group in blocks for block in group]
+    for task in tasks:
+        step = repr([task.sizes, len(task.rows[0]), [task.settings[name] for name in LOCKSTEP]])
+        groups.setdefault(step, []).append(task)
+    blocks = []
+    for group in groups.values():
+        count = -(-len(group) // size)
+        places = np.array_split(range(len(group)), count)
+        blocks += [[group[i] for i in part] for part in places]
+    return blocks
 
 # %% ../nbs/03a_fleet.ipynb #6a44d918
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
@@ -471,18 +523,16 @@ def work_together(
 
 # %% ../nbs/03a_fleet.ipynb #bc846ed8
 def train_blocks(
-    blocks,      # lists of tasks
-    workers,     # processes, this one included; 1 for those who watch
-    progress,    # called with the share done
-    watch=None,  # as for `train_block`, positions counted through all blocks
-) -> list:       # what `train_block` returned for each
+    blocks,         # lists of tasks
+    workers,        # processes, this one included; 1 for those who follow
+    progress,       # called with the share done
+    on_epoch=None,  # see `train_block`
+) -> list:          # what `train_block` returned for each
     "Train blocks here and, with more than one worker, in other processes too; whoever is free takes the next"
     results = [None] * len(blocks)
     waiting = iter(range(len(blocks)))  # shared by all threads
-    def done(): return sum(result is not None for result in results)
-    def share(part): progress((done() + part) / len(blocks))
-    def see(k, *facts): watch(sum(map(len, blocks[:done()])) + k, *facts)
-    def here(block): return train_block(block, share, watch and see)
+    def share(part): progress((sum(result is not None for result in results) + part) / len(blocks))
+    def here(block): return train_block(block, share, on_epoch)
     def work(train, first=()):
         try:
             for i in chain(first, waiting): results[i] = train(blocks[i])

@@ -66,9 +66,9 @@ def train_all(
         tell(i=i, begun=config.backend)
         every = log_every(config)
         def progress(share, text): tell(i=i, share=share, text=text)
-        def watch(network, epoch, *losses):
-            if epoch % every == 0: tell(i=i, point=(network, epoch, *losses))
-        try: result = run(config, force, progress, watch=watch)
+        def on_epoch(e):
+            if e.epoch % every == 0: tell(i=i, point=(e.fold, e.member, e.epoch, e.loss, e.held_out_loss))
+        try: result = run(config, force, progress, on_epoch=on_epoch)
         except Exception as e: return tell(i=i, failed=error_message(e))  # said by name, whatever it is
         tell(i=i, done=result.run_id, cached=result.cached)
     tell(finished=True)
@@ -94,7 +94,7 @@ def serve():
 class Job:
     "Configurations trained in a process of their own, and what is known of them"
     configs: list = field(default_factory=list)  # of `Config`, trained one after another
-    curves: list = field(default_factory=list)  # of each: network → its points (training loss, held-out loss)
+    curves: list = field(default_factory=list)  # of each: (fold, member) → its points (training loss, held-out loss)
     done: list = field(default_factory=list)  # ids of the runs that have ended
     now: int = 0  # position of the configuration that trains
     share: float = 0.0  # done of all, 0 … 1
@@ -125,8 +125,8 @@ def note(
         self.share = (self.now + event["share"]) / len(self.configs)
         self.text = event["text"]
     if "point" in event:
-        network, _, *losses = event["point"]
-        self.curves[self.now].setdefault(network, []).append(losses)
+        fold, member, _, *losses = event["point"]
+        self.curves[self.now].setdefault((fold, member), []).append(losses)
     if "done" in event: self.done.append(event["done"])
     self.error = event.get("failed", self.error)
     self.finished |= "finished" in event

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['quiet_stderr', 'import_keras', 'precision', 'network', 'optimizer', 'compiled', 'shuffled', 'batches', 'averaging',
-           'watching', 'fit_keras', 'reporting', 'scorer', 'KerasMLPClassifier']
+           'divergence_check', 'reporting', 'fit_keras', 'scorer', 'KerasMLPClassifier']
 
 # %% ../nbs/04_keras_mlp.ipynb #8e81973e
 import math
@@ -16,18 +16,19 @@ import numpy as np
 
 from .keras_random import dropout_seeds
 from .numpy_mlp import diverged, initial_kernels, streams
+from .fleet import Epoch
 from .estimators import BinaryMLP
 
 # %% ../nbs/04_keras_mlp.ipynb #0328e47a
 @contextmanager
 def quiet_stderr():
     "Silence file descriptor 2, where TensorFlow's C++ code reports before its log level is read"
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+    saved = os.dup(2)
+    with open(os.devnull, "w") as sink: os.dup2(sink.fileno(), 2)
     try: yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept), os.close(sink)
+        os.dup2(saved, 2)
+        os.close(saved)
 
 # %% ../nbs/04_keras_mlp.ipynb #884560bd
 @cache
@@ -144,53 +145,62 @@ def averaging(
     return keras.callbacks.LambdaCallback(on_epoch_end=add), mean
 
 # %% ../nbs/04_keras_mlp.ipynb #5fbfdb1f
-def watching(
+def divergence_check(
     params,  # the estimator's parameters, a dict
     steps,   # per epoch
-):           # returns a callback
+):           # a callback
     "A callback that raises `DivergenceError` after an epoch whose loss is not finite"
     keras, _ = import_keras()
+    rates = [params[name] for name in ("learning_rate", "weight_decay", "l2")]
     def check(epoch, logs):
-        if not math.isfinite(logs["loss"]):
-            raise diverged(logs["loss"], f"{(epoch + 1) * steps} or before", *(params[name] for name in ("learning_rate", "weight_decay", "l2")))
+        if not math.isfinite(logs["loss"]): raise diverged(logs["loss"], f"{(epoch + 1) * steps} or before", *rates)
     return keras.callbacks.LambdaCallback(on_epoch_end=check)
-
-# %% ../nbs/04_keras_mlp.ipynb #12c44a18
-def fit_keras(
-    sizes,         # units per layer, inputs first
-    rows,          # X (n, d), y (n, 1), w (n, 1)
-    validation,    # the same for early stopping, or None
-    seed,          # int
-    params,        # the estimator's parameters, a dict
-    callbacks=(),  # more Keras callbacks
-):                 # returns coefs, intercepts, loss per epoch, validation loss per epoch
-    "Train one network with `keras.Model.fit`"
-    keras, _ = import_keras()
-    p, n, steps = params, len(rows[0]), math.ceil(len(rows[0]) / params["batch_size"])
-    model, (_, shuffles, _) = compiled(sizes, p, seed, steps), streams(seed)
-    callbacks, count = [watching(p, steps), *callbacks], math.ceil(p["average_last"] * p["epochs"])
-    average, mean = averaging(model, p["epochs"] - count, count)
-    if count: callbacks.append(average)
-    if validation: callbacks.append(keras.callbacks.EarlyStopping(patience=p["patience"], restore_best_weights=True))
-    history = model.fit(batches(*rows, shuffled(shuffles, n), p["batch_size"]), epochs=p["epochs"], steps_per_epoch=steps, shuffle=False,
-                        validation_data=validation, validation_batch_size=len(validation[0]) if validation else None,
-                        callbacks=callbacks, verbose=0).history
-    if count: model.set_weights(mean)
-    arrays = model.get_weights()
-    return arrays[::2], arrays[1::2], history["loss"], history.get("val_loss", [])
 
 # %% ../nbs/04_keras_mlp.ipynb #be071605
 def reporting(
-    watch,   # called with member, epoch, loss, kernels and biases, see `train_block`
-    member,  # number of the network
-):           # returns a callback
-    "A callback that tells `watch` of each epoch"
+    model,     # keras model
+    on_epoch,  # called with an `Epoch` after each epoch; True stops the training
+    member,    # number of the network in its ensemble
+):             # a callback
+    "A callback that tells of each epoch"
     keras, _ = import_keras()
-    class Report(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            arrays = self.model.get_weights()
-            watch(member, epoch, logs["loss"], arrays[::2], arrays[1::2])
-    return Report()
+    def weights():
+        arrays = model.get_weights()
+        return arrays[::2], arrays[1::2]
+    def tell(epoch, logs):
+        if on_epoch(Epoch(epoch, logs["loss"], weights, member=member)): model.stop_training = True
+    return keras.callbacks.LambdaCallback(on_epoch_end=tell)
+
+# %% ../nbs/04_keras_mlp.ipynb #12c44a18
+def fit_keras(
+    sizes,          # units per layer, inputs first
+    rows,           # X (n, d), y (n, 1), w (n, 1)
+    validation,     # the same for early stopping, or None
+    seed,           # int
+    params,         # the estimator's parameters, a dict
+    on_epoch=None,  # called with an `Epoch` after each epoch
+    member=0,       # number of the network in its ensemble
+) -> tuple:         # kernels, biases, loss per epoch, validation loss per epoch
+    "Train one network with `keras.Model.fit`"
+    keras, _ = import_keras()
+    epochs, steps = params["epochs"], math.ceil(len(rows[0]) / params["batch_size"])
+    averaged = math.ceil(params["average_last"] * epochs)
+    _, shuffles, _ = streams(seed)
+    model = compiled(sizes, params, seed, steps)
+    average, mean = averaging(model, epochs - averaged, averaged)
+    callbacks = [divergence_check(params, steps)]
+    if on_epoch: callbacks.append(reporting(model, on_epoch, member))
+    if averaged: callbacks.append(average)
+    if validation:
+        stopping = keras.callbacks.EarlyStopping(patience=params["patience"], restore_best_weights=True)
+        callbacks.append(stopping)
+    history = model.fit(
+        batches(*rows, shuffled(shuffles, len(rows[0])), params["batch_size"]), epochs=epochs,
+        steps_per_epoch=steps, shuffle=False, validation_data=validation,
+        validation_batch_size=len(validation[0]) if validation else None, callbacks=callbacks, verbose=0).history
+    if averaged and len(history["loss"]) == epochs: model.set_weights(mean)  # not if it was stopped
+    arrays = model.get_weights()
+    return arrays[::2], arrays[1::2], history["loss"], history.get("val_loss", [])
 
 # %% ../nbs/04_keras_mlp.ipynb #77559ee8
 @cache
@@ -208,12 +218,10 @@ def scorer(
 # %% ../nbs/04_keras_mlp.ipynb #ad19398f
 class KerasMLPClassifier(BinaryMLP):
     "The same multi-layer perceptron, trained by Keras on TensorFlow; parameters as `BinaryMLP`"
-    _watch = None  # set on an estimator: called after each epoch, as by `train_block`; `clone` forgets it
-
-    def _train(self, sizes, rows, validation, seeds):
-        calls = lambda member: [reporting(self._watch, member)] if self._watch else []
+    def _train(self, sizes, rows, validation, seeds, on_epoch):
         with precision(self.dtype):
-            return [fit_keras(sizes, rows, validation, seed, self.get_params(), calls(i)) for i, seed in enumerate(seeds)]
+            return [fit_keras(sizes, rows, validation, seed, self.get_params(), on_epoch, member)
+                    for member, seed in enumerate(seeds)]
 
     def _logits(self, X):
         score = scorer((len(self.coefs_[0]), *map(len, self.intercepts_)), self.activation)

@@ -166,10 +166,10 @@ def measure(
     config: Config,  # the settings
     dataset: Dataset,  # the table
     progress=None,  # called with the share done (0 … 1) and a line of text
-    watch=None,  # see `evaluate`
+    on_epoch=None,  # see `evaluate`
 ) -> Evaluation:  # can be pickled
     "Train and judge; nothing is read from the store or written to it"
-    folds, oof, curve = evaluate(config, dataset, progress, watch)
+    folds, oof, curve = evaluate(config, dataset, progress, on_epoch)
     if progress: progress(len(folds) / (len(folds) + 1), f"{config.backend}: final fit on all rows")
     return complete_evaluation(final_model(config, dataset), folds, oof, curve)
 
@@ -225,15 +225,15 @@ def log_run(
             return _write(client, run_id, key, evaluation)
 
 # %% ../nbs/05_manager.ipynb #c0500008
-def _train(config, dataset, key, progress, watch):
+def _train(config, dataset, key, progress, on_epoch):
     with _begun_run(config, dataset) as (client, run_id):
-        return _write(client, run_id, key, measure(config, dataset, progress, watch))
+        return _write(client, run_id, key, measure(config, dataset, progress, on_epoch))
 
-def _find_or_train(config, dataset, key, progress, watch):
+def _find_or_train(config, dataset, key, progress, on_epoch):
     stored = find(key)
     if stored: return stored
     with _store_errors(), _training_lock(key, progress):
-        return find(key) or _train(config, dataset, key, progress, watch)
+        return find(key) or _train(config, dataset, key, progress, on_epoch)
 
 # %% ../nbs/05_manager.ipynb #c45db484
 def run(
@@ -241,7 +241,7 @@ def run(
     force: bool = False,  # train even if the store has it, and without waiting for another process that does
     progress=None,  # called with the share done (0 … 1) and a line of text
     dataset: Dataset | None = None,  # the table, if it is already loaded
-    watch=None,  # see `evaluate`; not called for a run that the store has
+    on_epoch=None,  # see `evaluate`; not called for a run that the store has
 ) -> Run:  # with `run_id, key, cached, config, metrics, folds, oof, curve`
     "Train, measure and record a configuration – or fetch it, if it was trained before"
     check(config)
@@ -249,7 +249,7 @@ def run(
     require("mlflow", "track", "to record runs")
     dataset = dataset or load(config.data, config.target, config.positive)
     folds_of(config, dataset)
-    job = config, dataset, key(config, dataset), progress, watch
+    job = config, dataset, key(config, dataset), progress, on_epoch
     if force:
         with _store_errors(): result = _train(*job)
     else: result = _find_or_train(*job)
@@ -262,10 +262,11 @@ def run_all(
     force: bool = False,  # as for `run`
     progress=None,  # called with the share done of all of them (0 … 1) and a line of text
     dataset: Dataset | None = None,  # the table, if it is already loaded
+    on_epoch=None,  # as for `run`
 ) -> list:  # of `Run`, in the same order
     "Run several configurations, one after another"
     def part(i): return progress and (lambda share, text: progress((i + share) / len(configs), text))
-    return [run(config, force, part(i), dataset) for i, config in enumerate(configs)]
+    return [run(config, force, part(i), dataset, on_epoch) for i, config in enumerate(configs)]
 
 # %% ../nbs/05_manager.ipynb #cf06f639
 def load_model(

@@ -328,6 +328,36 @@ def _swept(configs, engine, jobs, scheduler):
         try: return sweep(configs, engine, jobs or -1, scheduler, lambda share, text: bar.update(task, completed=share, description=_visible(text)))
         except KeyboardInterrupt: _say("What was finished is in the store, and the same command goes on from there."); raise
 
+# %% ../nbs/07_cli.ipynb #36e907ff
+def _setting_text(row, name):
+    readers = SETTINGS[name].read_by
+    absent = row[name] is None or readers and row["backend"] not in readers
+    return "" if absent else format_value(row[name])
+
+def _not_default(row, names):
+    texts = {n: _setting_text(row, n) for n in names if row[n] != SETTINGS[n].default}
+    return ", ".join(f"{n}={text}" for n, text in texts.items() if text) or "defaults"
+
+# %% ../nbs/07_cli.ipynb #c7d00001
+def _runs_table(rows, settings, scores, columns):  # with a column for each setting, or one for all
+    from rich.table import Column
+    heads = [setting_title(n).replace(" ", "\n") for n in settings] if columns else ["settings"]
+    narrow = [Column(h, no_wrap=True) for h in (*(METRIC_TITLES[m] for m in scores), "fit")]
+    table = _table("", Column("run", no_wrap=True), "model", *heads, *narrow)
+    for r in rows:
+        cells = [_setting_text(r, n) for n in settings] if columns else [_not_default(r, settings)]
+        told = [r["rank"], r["run_id"][:8], BACKEND_TITLES.get(r["backend"], r["backend"]), *cells]
+        table.add_row(*map(_visible, told), *(r[m] for m in scores), format_metric("fit_seconds", r["fit_seconds"]))
+    return table
+
+def _fitting_table(console, rows, settings, scores):
+    endless = console.options.update(max_width=10_000)
+    for columns, shown in (True, scores), (True, scores[:1]), (False, scores[:1]):
+        table = _runs_table(rows, settings, shown, columns)
+        if console.measure(table, options=endless).maximum <= console.width: break
+    return table
+
+
 # %% ../nbs/07_cli.ipynb #6f559cb4
 def _print_sweep(done, runs, metric):
     from mlp_bench.stats import differing
@@ -443,36 +473,6 @@ def _newest(found):  # the rows of these, and how many others there are
     group = found.groupby(_groups(found), sort=False, dropna=False).ngroup()
     latest = found.started.groupby(group).max()
     return found[group.isin(latest.nlargest(SHOWN).index)], max(0, len(latest) - SHOWN)
-
-# %% ../nbs/07_cli.ipynb #36e907ff
-def _setting_text(row, name):
-    readers = SETTINGS[name].read_by
-    absent = row[name] is None or readers and row["backend"] not in readers
-    return "" if absent else format_value(row[name])
-
-def _not_default(row, names):
-    texts = {n: _setting_text(row, n) for n in names if row[n] != SETTINGS[n].default}
-    return ", ".join(f"{n}={text}" for n, text in texts.items() if text) or "defaults"
-
-# %% ../nbs/07_cli.ipynb #c7d00001
-def _runs_table(rows, settings, scores, columns):  # with a column for each setting, or one for all
-    from rich.table import Column
-    heads = [setting_title(n).replace(" ", "\n") for n in settings] if columns else ["settings"]
-    narrow = [Column(h, no_wrap=True) for h in (*(METRIC_TITLES[m] for m in scores), "fit")]
-    table = _table("", Column("run", no_wrap=True), "model", *heads, *narrow)
-    for r in rows:
-        cells = [_setting_text(r, n) for n in settings] if columns else [_not_default(r, settings)]
-        told = [r["rank"], r["run_id"][:8], BACKEND_TITLES.get(r["backend"], r["backend"]), *cells]
-        table.add_row(*map(_visible, told), *(r[m] for m in scores), format_metric("fit_seconds", r["fit_seconds"]))
-    return table
-
-def _fitting_table(console, rows, settings, scores):
-    endless = console.options.update(max_width=10_000)
-    for columns, shown in (True, scores), (True, scores[:1]), (False, scores[:1]):
-        table = _runs_table(rows, settings, shown, columns)
-        if console.measure(table, options=endless).maximum <= console.width: break
-    return table
-
 
 # %% ../nbs/07_cli.ipynb #353fa1cf
 def _group_title(row, groups): return ", ".join(short_plan(row[c]) for c in groups if isinstance(row[c], str))

@@ -1,4 +1,5 @@
 """Everything is read from settings.ini, so that nbdev and pip see one set of facts."""
+
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,7 +9,9 @@ HERE = Path(__file__).parent
 ini = ConfigParser(delimiters=["="], interpolation=None)
 ini.read(HERE / "settings.ini", encoding="utf-8")
 cfg = ini["DEFAULT"]
-extras = {name.removesuffix("_requirements"): cfg[name].split() for name in cfg if name.endswith("_requirements")}
+extras = {
+    name.removesuffix("_requirements"): cfg[name].split() for name in cfg if name.endswith("_requirements")
+}
 
 setup(
     name=cfg["lib_name"],
@@ -38,5 +41,8 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require=extras,
-    entry_points={"console_scripts": cfg["console_scripts"].split("\n"), "nbdev": ["mlp_bench=mlp_bench._modidx:d"]},
+    entry_points={
+        "console_scripts": cfg["console_scripts"].split("\n"),
+        "nbdev": ["mlp_bench=mlp_bench._modidx:d"],
+    },
 )

@@ -7,8 +7,10 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
-# One thread each: the test processes share the cores, and threads that wait for each other by spinning cost minutes.
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"): os.environ.setdefault(name, "1")
+# One thread each: the test processes share the cores, and threads that wait for each other by spinning cost
+# minutes.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 def pytest_addoption(parser):
@@ -16,20 +18,24 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--slow"): return
+    if config.getoption("--slow"):
+        return
     for item in items:
-        if "slow" in item.keywords: item.add_marker(pytest.mark.skip(reason="long: run with --slow"))
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="long: run with --slow"))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    "One process has the dashboard, which shares a server, one loads TensorFlow for all that need it; others are free"
+    "One process has the dashboard, which shares a server, and one loads TensorFlow for all that need it"
     from xdist.scheduler import LoadScopeScheduling  # pytest 9.2 ignores xdist's groups
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            if "test_dashboard.py" in nodeid: return "dashboard"
-            if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]: return "keras"
+            if "test_dashboard.py" in nodeid:
+                return "dashboard"
+            if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]:
+                return "keras"
             return nodeid
 
     return Together(config, log)
@@ -47,6 +53,7 @@ def no_store(tmp_path, monkeypatch):
 def made(tmp_path_factory):
     "The database of a store without runs: MLflow needs a second and more to make one, a copy takes none"
     from mlp_bench.tracking import connect
+
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as here:
         here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
@@ -59,5 +66,8 @@ def store(no_store, made):
     "A store without runs in an otherwise empty working directory"
     shutil.copy(made, no_store)
     with closing(sqlite3.connect(no_store / "mlflow.db")) as db, db:
-        db.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'mlp_bench'", [(no_store / "mlartifacts").as_uri()])
+        db.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE name = 'mlp_bench'",
+            [(no_store / "mlartifacts").as_uri()],
+        )
     return no_store

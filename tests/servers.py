@@ -1,4 +1,5 @@
 """Servers that the tests start, on this machine only."""
+
 import os
 import shutil
 import socket
@@ -20,15 +21,34 @@ def free_port():
 def wait_for(url, seconds=120):
     end = time.time() + seconds
     while time.time() < end:
-        try: return urlopen(url, timeout=5).close()
-        except OSError: time.sleep(0.5)
+        try:
+            return urlopen(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.5)
     raise TimeoutError(url)
 
 
 def mlflow_server(folder, port, runs=None):
-    "An MLflow server that answers, its runs in SQLite unless an address says otherwise; end it by its process group"
-    server = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", runs or f"sqlite:///{folder}/server.db",
-                               "--artifacts-destination", str(folder / "files"), "--workers", "2" if runs else "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    "An MLflow server that answers, with runs in SQLite unless told otherwise; end it by its process group"
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--port",
+            str(port),
+            "--backend-store-uri",
+            runs or f"sqlite:///{folder}/server.db",
+            "--artifacts-destination",
+            str(folder / "files"),
+            "--workers",
+            "2" if runs else "1",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     wait_for(f"http://127.0.0.1:{port}/health")
     return server
 
@@ -39,14 +59,32 @@ POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)  # where
 @contextmanager
 def postgres():
     "A PostgreSQL server; the address of a database on it"
-    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}  # it refuses to be root
+    user = (
+        {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    )  # it refuses to be root
     with tempfile.TemporaryDirectory() as d:
-        if user: shutil.chown(d, "postgres", "postgres")
-        subprocess.run([POSTGRES / "initdb", "-D", f"{d}/data", "-A", "trust", "-U", "mlflow"], check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
+        if user:
+            shutil.chown(d, "postgres", "postgres")
+        subprocess.run(
+            [POSTGRES / "initdb", "-D", f"{d}/data", "-A", "trust", "-U", "mlflow"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **user,
+        )
         port = free_port()
-        server = subprocess.Popen([POSTGRES / "postgres", "-D", f"{d}/data", "-p", str(port), "-k", d, "-h", "127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **user)
+        server = subprocess.Popen(
+            [POSTGRES / "postgres", "-D", f"{d}/data", "-p", str(port), "-k", d, "-h", "127.0.0.1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            **user,
+        )
         try:
-            while subprocess.run([POSTGRES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode: time.sleep(0.2)
+            while subprocess.run(
+                [POSTGRES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+            ).returncode:
+                time.sleep(0.2)
             yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
         finally:
             server.terminate()

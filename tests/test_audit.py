@@ -1,4 +1,5 @@
 """The audit finds planted faults of every kind, and is quiet on clean tables."""
+
 import json
 import subprocess
 import sys
@@ -20,7 +21,8 @@ def clean(seed=0, n=600):
     return Dataset("clean", X, y, "ill", (0, 1))
 
 
-def checks(table): return set(audit(table).check)
+def checks(table):
+    return set(audit(table).check)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -45,18 +47,34 @@ def test_the_heart_leak_is_found_without_being_told():
     assert "ST_Slope" in set(findings[findings.check == "pure part"].column)
 
 
-@pytest.mark.parametrize("fault, expected", [
-    (lambda X, y, rng: X.assign(outcome_code=np.where(y == 1, "p", "n")), "tells all"),
-    (lambda X, y, rng: X.assign(record=rng.permutation(len(y)) + 10_000), "identifier"),
-    (lambda X, y, rng: X.assign(unit="mg"), "constant"),
-    (lambda X, y, rng: X.assign(ward=np.where((y == 1) & (rng.random(len(y)) < 0.2), "hospice", X.ward)),
-     "pure value"),
-    (lambda X, y, rng: X.assign(a=X.a.where((y == 0) | (rng.random(len(y)) < 0.6))), "missing"),
-    (lambda X, y, rng: X.assign(a=np.where((y == 1) & (rng.random(len(y)) < 0.3), -999.0, X.a)), "missing"),
-    (lambda X, y, rng: X.assign(slope=np.r_[
-        np.where(rng.random(300) < 0.7, y[:300], 1 - y[:300]), y[300:400], rng.integers(0, 2, 200)]),
-     "pure part"),
-], ids=lambda p: p if isinstance(p, str) else "")
+@pytest.mark.parametrize(
+    "fault, expected",
+    [
+        (lambda X, y, rng: X.assign(outcome_code=np.where(y == 1, "p", "n")), "tells all"),
+        (lambda X, y, rng: X.assign(record=rng.permutation(len(y)) + 10_000), "identifier"),
+        (lambda X, y, rng: X.assign(unit="mg"), "constant"),
+        (
+            lambda X, y, rng: X.assign(
+                ward=np.where((y == 1) & (rng.random(len(y)) < 0.2), "hospice", X.ward)
+            ),
+            "pure value",
+        ),
+        (lambda X, y, rng: X.assign(a=X.a.where((y == 0) | (rng.random(len(y)) < 0.6))), "missing"),
+        (
+            lambda X, y, rng: X.assign(a=np.where((y == 1) & (rng.random(len(y)) < 0.3), -999.0, X.a)),
+            "missing",
+        ),
+        (
+            lambda X, y, rng: X.assign(
+                slope=np.r_[
+                    np.where(rng.random(300) < 0.7, y[:300], 1 - y[:300]), y[300:400], rng.integers(0, 2, 200)
+                ]
+            ),
+            "pure part",
+        ),
+    ],
+    ids=lambda p: p if isinstance(p, str) else "",
+)
 def test_a_planted_fault_is_found(fault, expected):
     table, rng = clean(), np.random.default_rng(1)
     assert expected in checks(replace(table, X=fault(table.X, table.y, rng)))

@@ -1,4 +1,5 @@
 """The benchmark: fair to measure, complete to read."""
+
 import json
 import os
 import subprocess
@@ -15,8 +16,10 @@ COMMAND = [Path(sys.executable).with_name("mlp_bench"), "bench"]
 TINY = dict(rows=200, columns=5, hidden=(4, 3), batch_size=32, epochs=1, cores=1)
 
 
-@pytest.mark.parametrize("name", ["ours", "textbook", "sklearn", "floor", "fleet_64", "floor_64",
-                                  "keras_fit", "keras_steps", "keras_fed"])
+@pytest.mark.parametrize(
+    "name",
+    ["ours", "textbook", "sklearn", "floor", "fleet_64", "floor_64", "keras_fit", "keras_steps", "keras_fed"],
+)
 def test_a_contender_trains_and_counts_its_steps(name):
     train, steps = bench.CONTENDERS[name][0](*bench.table(200, 5), TINY)
     train()
@@ -72,7 +75,8 @@ def test_workers_are_held_to_the_cores_they_may_use():
     process = bench.start_worker("ours", TINY)
     try:
         process.stdout.readline()
-        if hasattr(os, "sched_getaffinity"): assert len(os.sched_getaffinity(process.pid)) == 1
+        if hasattr(os, "sched_getaffinity"):
+            assert len(os.sched_getaffinity(process.pid)) == 1
     finally:
         process.kill()
         process.communicate()
@@ -84,12 +88,14 @@ def test_every_contender_is_in_a_task():
 
 
 def test_an_unknown_task_is_named():
-    with pytest.raises(InputError, match="Unknown task 'chess'"): bench.bench(tasks=["chess"])
+    with pytest.raises(InputError, match="Unknown task 'chess'"):
+        bench.bench(tasks=["chess"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hidden", [["keras", "tensorflow", "torch"], []],
-                         ids=["without frameworks", "with all"])
+@pytest.mark.parametrize(
+    "hidden", [["keras", "tensorflow", "torch"], []], ids=["without frameworks", "with all"]
+)
 def test_command_writes_versions_machine_and_every_time(hidden, tmp_path, monkeypatch):
     hide(hidden, tmp_path, monkeypatch)
     args = ["--task", "one row", "--rounds", "2", "--cores", "1", "--json", "b.json"]
@@ -106,9 +112,12 @@ def test_command_writes_versions_machine_and_every_time(hidden, tmp_path, monkey
     assert not hidden or "Left out, since not installed: " in done.stdout
 
 
-MISTAKES = [(["--task", "chess"], "Unknown task 'chess'"),
-            (["--json", "no/where.json"], "Nothing can be written"),
-            (["--rounds", "0"], "rounds"), (["--cores", "1000"], "--cores 1000")]
+MISTAKES = [
+    (["--task", "chess"], "Unknown task 'chess'"),
+    (["--json", "no/where.json"], "Nothing can be written"),
+    (["--rounds", "0"], "rounds"),
+    (["--cores", "1000"], "--cores 1000"),
+]
 
 
 @pytest.mark.parametrize("wrong, words", MISTAKES)

@@ -1,4 +1,5 @@
 """Boosted trees from other libraries: baselines like the others, where they are installed."""
+
 import subprocess
 import sys
 import warnings
@@ -43,7 +44,7 @@ def test_a_booster_is_judged_stored_and_found_again(name, store, capfd):
     assert {p.name for p in store.iterdir()} == ours, "a library left files"
     assert capfd.readouterr().out == ""
     assert load_model(first.run_id).predict(load("heart").X).p.between(0, 1).all()
-    requirements, = store.glob("mlartifacts/models/*/artifacts/requirements.txt")
+    (requirements,) = store.glob("mlartifacts/models/*/artifacts/requirements.txt")
     assert "boosters" in requirements.read_text()
 
 
@@ -57,12 +58,15 @@ def test_the_same_seed_gives_the_same_bits(name):
 def test_a_missing_library_is_one_sentence_with_the_way_to_get_it(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     sentence = rf"{name} is needed as a baseline: pip install 'mlp_bench\[boosters\]'"
-    with pytest.raises(InputError, match=sentence): check(Config(backend=name))
+    with pytest.raises(InputError, match=sentence):
+        check(Config(backend=name))
 
 
 def test_what_is_not_installed_is_not_offered():
-    code = ("import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\n"
-            "from mlp_bench.evaluation import BACKENDS; print(*BACKENDS)")
+    code = (
+        "import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\n"
+        "from mlp_bench.evaluation import BACKENDS; print(*BACKENDS)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["numpy", "keras", "majority", "logistic", "sklearn_mlp", "hist_gb"]
 
@@ -70,9 +74,11 @@ def test_what_is_not_installed_is_not_offered():
 def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(monkeypatch):
     heart, asked, version = load("heart"), [], evaluation.version
     keys = {b: key_of(Config(backend=b), heart) for b in ("lightgbm", "logistic")}
+
     def newer(name):
         asked.append(name)
         return "99" if name == "lightgbm" else version(name)
+
     monkeypatch.setattr(evaluation, "version", newer)
     assert key_of(Config(backend="logistic"), heart) == keys["logistic"] and asked == ["scikit-learn"]
     assert key_of(Config(backend="lightgbm"), heart) != keys["lightgbm"]
@@ -80,7 +86,9 @@ def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(
 
 
 def test_a_library_that_does_not_load_is_one_sentence(monkeypatch):
-    def broken(name): raise OSError("libgomp.so.1: cannot open shared object file")
+    def broken(name):
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
     monkeypatch.setattr(evaluation, "import_module", broken)
     with pytest.raises(InputError, match="lightgbm is installed but cannot be loaded .libgomp"):
         check(Config(backend="lightgbm"))
@@ -88,11 +96,14 @@ def test_a_library_that_does_not_load_is_one_sentence(monkeypatch):
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_seed_that_cannot_be_used_is_met_before_training(name):
-    with pytest.raises(InputError, match="seed must be"): check(Config(backend=name, seed=-1))
+    with pytest.raises(InputError, match="seed must be"):
+        check(Config(backend=name, seed=-1))
 
 
 def test_importing_the_manager_loads_no_booster():
-    code = ("import sys, mlp_bench.manager; "
-            "print([n for n in ('xgboost', 'lightgbm', 'catboost') if n in sys.modules])")
+    code = (
+        "import sys, mlp_bench.manager; "
+        "print([n for n in ('xgboost', 'lightgbm', 'catboost') if n in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,5 @@
 """The cache: the same configuration is never trained twice, and a changed one always is."""
+
 import socket
 import subprocess
 import sys
@@ -15,10 +16,31 @@ from mlp_bench.manager import run
 
 SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 CHANGED = dict(
-    recipe="seed", backend="logistic", plan="cv:3", hidden_layer_sizes=(3,), activation="tanh", dropout=0.1,
-    optimizer="sgd", learning_rate=0.01, weight_decay=0.1, l2=0.1, label_smoothing=0.1, average_last=0.5,
-    initializer="he_normal", batch_size=12, epochs=2, early_stopping=True, validation_fraction=0.2,
-    patience=3, class_weight="balanced", ensemble=2, dtype="float64", rng="keras", seed=1, positive="0")
+    recipe="seed",
+    backend="logistic",
+    plan="cv:3",
+    hidden_layer_sizes=(3,),
+    activation="tanh",
+    dropout=0.1,
+    optimizer="sgd",
+    learning_rate=0.01,
+    weight_decay=0.1,
+    l2=0.1,
+    label_smoothing=0.1,
+    average_last=0.5,
+    initializer="he_normal",
+    batch_size=12,
+    epochs=2,
+    early_stopping=True,
+    validation_fraction=0.2,
+    patience=3,
+    class_weight="balanced",
+    ensemble=2,
+    dtype="float64",
+    rng="keras",
+    seed=1,
+    positive="0",
+)
 UNREAD = dict.fromkeys(["patience", "validation_fraction"], dict(early_stopping=True))  # unless it is set
 
 
@@ -40,13 +62,16 @@ def test_the_same_configuration_is_trained_once(store, trainings):
     assert again.metrics == first.metrics and again.oof.equals(first.oof) and again.folds.equals(first.folds)
 
 
-@pytest.mark.parametrize("names", [
-    ["batch_size", "positive", "rng"],
-    pytest.param(list(CHANGED), marks=pytest.mark.slow)], ids=["three fields", "every field"])
+@pytest.mark.parametrize(
+    "names",
+    [["batch_size", "positive", "rng"], pytest.param(list(CHANGED), marks=pytest.mark.slow)],
+    ids=["three fields", "every field"],
+)
 def test_changing_any_field_trains_anew(names, store, trainings):
     run(SMALL)
     for name in names:
-        if name not in UNREAD: assert not run(replace(SMALL, **{name: CHANGED[name]})).cached, name
+        if name not in UNREAD:
+            assert not run(replace(SMALL, **{name: CHANGED[name]})).cached, name
     assert len(trainings) == 1 + len(set(names) - set(UNREAD))
 
 
@@ -109,15 +134,18 @@ def test_purging_leaves_no_file_of_the_run(store):
 
 def test_a_failed_run_leaves_no_result(store):
     wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
-    with pytest.raises(ValueError, match="learning_rate"): run(wild)
+    with pytest.raises(ValueError, match="learning_rate"):
+        run(wild)
     assert runs().empty
     assert [r.info.status for r in tracking.purgeable(broken=True)] == ["FAILED"]
 
 
 @pytest.mark.slow
 def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
-    code = ("import sys; from mlp_bench import Config, run; "
-            "run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))")
+    code = (
+        "import sys; from mlp_bench import Config, run; "
+        "run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=int(sys.argv[1])))"
+    )
     commands = [[sys.executable, "-c", code, str(i)] for i in range(2)]
     together = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
     errors = [p.communicate()[1].decode() for p in together]
@@ -127,5 +155,6 @@ def test_processes_that_start_together_on_an_empty_store_all_succeed(no_store):
 
 def test_numpy_numbers_make_the_same_configuration():
     import numpy as np
+
     ours, numpys = Config(epochs=5, dropout=0.1), Config(epochs=np.int64(5), dropout=np.float64(0.1))
     assert key_of(numpys, load("heart")) == key_of(ours, load("heart"))

@@ -1,4 +1,5 @@
 """Intervals, rankings, verdicts and figures; the app's files."""
+
 import importlib.util
 import json
 import os
@@ -37,19 +38,29 @@ def a_run(seed=0, shift=0.0, folds=4, repeats=1, n=80, **settings):
     noise = rng.normal(0, 0.25, len(oof))
     oof["p"] = np.clip(0.3 * oof.y + 0.35 + shift * (oof.y - 0.5) + noise, 0.001, 0.999)
     costs = dict(fit_seconds=0.1 * (seed + 1), predict_us_per_row=2.0)
-    rows = [dict(fold=fold, n_train=n - len(y), n_test=len(y), **score(y, p), **costs)
-            for fold, y, p in stats.by_fold(oof)]
+    rows = [
+        dict(fold=fold, n_train=n - len(y), n_test=len(y), **score(y, p), **costs)
+        for fold, y, p in stats.by_fold(oof)
+    ]
     table = pd.DataFrame(rows)
     metrics = {m: table[m].mean() for m in [*METRICS, *costs]} | {f"{m}_std": table[m].std() for m in METRICS}
     ids = dict(run_id=f"{seed:032x}", key=f"{seed:064x}", cached=False)
-    return Run(**ids, config=Config(**settings), metrics=metrics | {"ece": 0.03}, folds=table, oof=oof,
-               curve=np.linspace(0.7, 0.3, 20))
+    return Run(
+        **ids,
+        config=Config(**settings),
+        metrics=metrics | {"ece": 0.03},
+        folds=table,
+        oof=oof,
+        curve=np.linspace(0.7, 0.3, 20),
+    )
 
 
-def folds_of(*runs): return results_of(runs).folds
+def folds_of(*runs):
+    return results_of(runs).folds
 
 
-def predictions_of(*runs): return results_of(runs).predictions
+def predictions_of(*runs):
+    return results_of(runs).predictions
 
 
 def test_interval_is_the_published_formula():
@@ -99,7 +110,9 @@ def test_a_setting_that_a_backend_does_not_have_is_empty():
 
 
 def test_labels_tell_runs_of_one_backend_apart():
-    def labels(*runs): return list(settings_of(runs).model)
+    def labels(*runs):
+        return list(settings_of(runs).model)
+
     assert labels(a_run(), a_run(hidden_layer_sizes=(8,))) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
     many = dict(hidden_layer_sizes=(8,), dropout=0.4, epochs=7, learning_rate=0.01)
     assert labels(a_run(), replace(a_run(**many), run_id="f" * 32)) == ["NumPy 00000000", "NumPy ffffffff"]
@@ -111,11 +124,14 @@ def test_labels_tell_runs_of_one_backend_apart():
 
 def test_the_contrast_names_the_faster_one_whichever_comes_first():
     a, b = a_run(0, shift=0.3), a_run(1, backend="keras")
-    for pair in ((a, b), (b, a)): assert "NumPy trained 2 times as fast" in comparison.contrast(*pair).verdict
+    for pair in ((a, b), (b, a)):
+        assert "NumPy trained 2 times as fast" in comparison.contrast(*pair).verdict
 
 
 def test_verdict_says_when_the_folds_cannot_tell():
-    def verdict(a, b): return comparison.contrast(a, b).verdict
+    def verdict(a, b):
+        return comparison.contrast(a, b).verdict
+
     assert "cannot be told apart" in verdict(a_run(0), a_run(1, backend="keras"))
     assert "NumPy is better than Keras" in verdict(a_run(0, shift=0.6), a_run(1, shift=-0.3, backend="keras"))
 
@@ -157,7 +173,8 @@ def test_charts_are_plain_data_of_some_hundred_points():
     for chart in charts(a_run(0, n=3000, repeats=2), a_run(1, n=3000, repeats=2, backend="keras")):
         facts = asdict(chart)
         assert json.loads(json.dumps(facts, allow_nan=False, default=str)).keys() == facts.keys()
-        for line in chart.lines: assert len(line.x) == len(line.y) <= 400
+        for line in chart.lines:
+            assert len(line.x) == len(line.y) <= 400
 
 
 def test_names_with_dollars_backslashes_and_tags_are_drawn_as_they_are():
@@ -174,7 +191,8 @@ def test_figures_without_a_curve_say_so():
 
 def test_rank_counts_like_with_like(store):
     for backend in ("majority", "logistic"):
-        for plan in ("cv:2", "cv:3x1@2026"): run(Config(backend=backend, plan=plan))
+        for plan in ("cv:2", "cv:3x1@2026"):
+            run(Config(backend=backend, plan=plan))
     best = comparison.rank("log_loss")
     assert list(best["rank"]) == [1, 2, 1, 2] and list(best.backend) == ["logistic", "majority"] * 2
     assert list(best.plan) == ["cv:2x1@2026"] * 2 + ["cv:3x1@2026"] * 2
@@ -185,7 +203,8 @@ def test_rank_counts_like_with_like(store):
 
 def test_two_targets_of_a_table_are_ranked_and_shown_apart(store):
     load("heart").X.assign(ill=load("heart").y).to_csv("t.csv", index=False)
-    for target in ("ill", "Sex"): run(Config(data="t.csv", target=target, backend="majority", plan="cv:2"))
+    for target in ("ill", "Sex"):
+        run(Config(data="t.csv", target=target, backend="majority", plan="cv:2"))
     both = comparison.rank()
     assert list(both["rank"]) == [1, 1] and list(both.target) == ["Sex", "ill"]
     output = CliRunner().invoke(app, ["rank"]).output
@@ -205,14 +224,17 @@ def test_whoever_ranks_waits_for_no_heavy_import():
 
 
 def test_rank_names_the_metrics_it_knows():
-    with pytest.raises(InputError, match="'auc'.*accuracy, roc_auc, log_loss"): comparison.rank("auc")
+    with pytest.raises(InputError, match="'auc'.*accuracy, roc_auc, log_loss"):
+        comparison.rank("auc")
 
 
 def test_an_unknown_setting_of_compare_is_named():
-    with pytest.raises(InputError, match="Unknown setting 'epoch'"): mlp_bench.compare("heart", epoch=3)
+    with pytest.raises(InputError, match="Unknown setting 'epoch'"):
+        mlp_bench.compare("heart", epoch=3)
 
 
 # the app's files
+
 
 def app_tool():
     spec = importlib.util.spec_from_file_location("app_tool", ROOT / ".ci" / "app.py")

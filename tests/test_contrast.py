@@ -1,4 +1,5 @@
 """Is it better, is it equal, or do we not know: against other authorities, and error rates by simulation."""
+
 import json
 from dataclasses import replace
 
@@ -17,10 +18,12 @@ from mlp_bench.core import InputError
 from mlp_bench.config import METRICS
 
 
-def vector(seed=0, n=10): return np.random.default_rng(seed).normal(0.004, 0.01, n)
+def vector(seed=0, n=10):
+    return np.random.default_rng(seed).normal(0.004, 0.01, n)
 
 
 # the three answers, for a vector of differences
+
 
 def test_the_t_test_is_the_published_formula():
     d = vector()
@@ -63,16 +66,19 @@ def test_the_posterior_is_that_of_corani_and_benavoli():
 def test_figures_are_those_that_scikit_learn_s_documentation_prints():
     X, y = make_moons(noise=0.352, random_state=1, n_samples=100)
     cv = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
-    rbf, linear = (cross_val_score(SVC(kernel=kernel, random_state=0), X, y, scoring="roc_auc", cv=cv)
-                   for kernel in ("rbf", "linear"))
+    rbf, linear = (
+        cross_val_score(SVC(kernel=kernel, random_state=0), X, y, scoring="roc_auc", cv=cv)
+        for kernel in ("rbf", "linear")
+    )
     result = stats.corrected_tests(rbf - linear, 90, 10)
     assert result["p_value"] / 2 == pytest.approx(0.227, abs=5e-4)
     assert result["ci95"] == pytest.approx((-0.016445, 0.036445), abs=1e-6)
     assert result["probabilities"] == pytest.approx((0.068, 0.432, 0.5), abs=5e-4)
 
 
-@pytest.mark.parametrize("constant, p_value, equivalent",
-                         [(0.0, 1, True), (0.005, 0, True), (0.05, 0, False)])
+@pytest.mark.parametrize(
+    "constant, p_value, equivalent", [(0.0, 1, True), (0.005, 0, True), (0.05, 0, False)]
+)
 def test_folds_that_agree_perfectly_leave_no_doubt(constant, p_value, equivalent):
     result = stats.corrected_tests(np.full(10, constant), 90, 10)
     assert result["p_value"] == pytest.approx(p_value, abs=1e-6)
@@ -86,6 +92,7 @@ def test_fewer_than_two_folds_answer_nothing(few):
 
 
 # contrasts of runs
+
 
 def test_a_contrast_turned_round_changes_signs_only():
     a, b = a_run(0, shift=0.1), a_run(1, backend="keras")
@@ -117,11 +124,22 @@ def test_identical_predictions_are_equivalent():
 
 
 def test_the_verdict_reads_as_promised():
-    c = stats.Contrast(("NumPy", "Keras"), "roc_auc", margin=0.01, folds=10, difference=0.001,
-                       ci95=(-0.003, 0.005), p_value=0.6, p_equivalent=0.001, probabilities=(0, 1, 0),
-                       times_faster=143.2)
-    assert c.verdict == ("NumPy and Keras are practically equivalent: ΔROC AUC +0.001 [−0.003, 0.005] "
-                         "(margin 0.01, 10 folds); NumPy trained 143 times as fast.")
+    c = stats.Contrast(
+        ("NumPy", "Keras"),
+        "roc_auc",
+        margin=0.01,
+        folds=10,
+        difference=0.001,
+        ci95=(-0.003, 0.005),
+        p_value=0.6,
+        p_equivalent=0.001,
+        probabilities=(0, 1, 0),
+        times_faster=143.2,
+    )
+    assert c.verdict == (
+        "NumPy and Keras are practically equivalent: ΔROC AUC +0.001 [−0.003, 0.005] "
+        "(margin 0.01, 10 folds); NumPy trained 143 times as fast."
+    )
     assert replace(c, times_faster=0.5).verdict.endswith("; Keras trained 2 times as fast.")
     open_question = replace(c, p_equivalent=0.3).verdict
     assert "more folds or data are needed" in open_question
@@ -150,20 +168,37 @@ def test_folds_without_a_value_are_left_out():
 
 def test_a_contrast_is_json():
     facts = json.loads(json.dumps(contrast(a_run(0), a_run(1, backend="keras")).as_dict(), allow_nan=False))
-    assert facts["names"] == ["NumPy", "Keras"] and len(facts["ci95"]) == 2 and len(facts["probabilities"]) == 3
-    assert {"difference", "p_value", "p_equivalent", "equivalent", "different", "times_faster",
-            "verdict", "margin", "metric", "folds"} <= set(facts)
+    assert (
+        facts["names"] == ["NumPy", "Keras"] and len(facts["ci95"]) == 2 and len(facts["probabilities"]) == 3
+    )
+    assert {
+        "difference",
+        "p_value",
+        "p_equivalent",
+        "equivalent",
+        "different",
+        "times_faster",
+        "verdict",
+        "margin",
+        "metric",
+        "folds",
+    } <= set(facts)
 
 
 def test_what_cannot_be_contrasted_gets_a_sentence():
-    with pytest.raises(InputError, match="same folds"): contrast(a_run(folds=4), a_run(folds=5))
-    with pytest.raises(InputError, match="Unknown metric 'ece'.*roc_auc"): contrast(a_run(), a_run(1), "ece")
+    with pytest.raises(InputError, match="same folds"):
+        contrast(a_run(folds=4), a_run(folds=5))
+    with pytest.raises(InputError, match="Unknown metric 'ece'.*roc_auc"):
+        contrast(a_run(), a_run(1), "ece")
     for margin in (0, -1, np.nan, np.inf, "wide"):
-        with pytest.raises(InputError, match="margin"): contrast(a_run(), a_run(1), margin=margin)
-    with pytest.raises(InputError, match="two runs"): stats.contrasts(folds_of(a_run()))
+        with pytest.raises(InputError, match="margin"):
+            contrast(a_run(), a_run(1), margin=margin)
+    with pytest.raises(InputError, match="two runs"):
+        stats.contrasts(folds_of(a_run()))
 
 
 # several at once
+
 
 def test_holm_is_the_worked_example():
     assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
@@ -206,6 +241,7 @@ def test_contrasts_of_single_splits_have_no_p():
 
 # measures from stored predictions
 
+
 def test_measures_are_scikit_learn_s_fold_by_fold():
     run = a_run(3, folds=5, n=200)
     measured, folds = stats.fold_measures(run.oof), [(o.y, o.p) for _, o in run.oof.groupby("fold")]
@@ -214,7 +250,8 @@ def test_measures_are_scikit_learn_s_fold_by_fold():
     precisions = [average_precision_score(y, p) for y, p in folds]
     assert measured.average_precision.tolist() == pytest.approx(precisions)
     table = stats.summary(folds_of(run), (*METRICS, *stats.MEASURES)).iloc[0]
-    for m in (*METRICS, *stats.MEASURES): assert table[f"{m}_lo"] < table[m] < table[f"{m}_hi"]
+    for m in (*METRICS, *stats.MEASURES):
+        assert table[f"{m}_lo"] < table[m] < table[f"{m}_hi"]
 
 
 def test_hits_and_alarms_are_scikit_learn_s_curves_with_ties_too():
@@ -249,7 +286,8 @@ def test_confusion_at_a_threshold_counts_what_is_above_it():
         alarms = figures.confusion(oof, threshold)[:, 1].sum()
         assert alarms == pytest.approx((oof.p > threshold).sum() / 2)
     assert (figures.confusion(oof) == figures.confusion(oof, 0.5)).all()
-    with pytest.raises(InputError, match="0 to 1"): figures.confusion(oof, 1.5)
+    with pytest.raises(InputError, match="0 to 1"):
+        figures.confusion(oof, 1.5)
     chart = figures.confusion_chart(oof.assign(model="NumPy"), threshold=0.2)
     assert "threshold 0.2" in chart.alt and "threshold 0.2" in chart.title
 
@@ -275,6 +313,7 @@ def test_the_roc_band_holds_the_middle_folds():
 
 
 # error rates
+
 
 def related(rng, folds, rho, sd=0.02):
     "Differences that share the part rho of their variance"

@@ -1,4 +1,5 @@
 """The way from a file, or from Kaggle, to a data set."""
+
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ def written(folder, content, name="t.csv"):
 
 # ---- the bundled table
 
+
 def test_the_bundled_table_is_the_known_one():
     assert hashlib.sha256(HEART).hexdigest() == HEART_SHA256
     data = load()
@@ -47,7 +49,8 @@ def test_reading_agrees_with_pandas():
 # ---- bad input: content, target, and what the sentence must contain
 
 BAD = {
-    "empty": (b"", "t", "empty"), "blank lines": (b"\n\n", "t", "empty"),
+    "empty": (b"", "t", "empty"),
+    "blank lines": (b"\n\n", "t", "empty"),
     "header only": (b"a,t\n", "t", "no rows"),
     "binary": (b"\x89PNG\r\n\x1a\n\0\0", "t", "NUL"),
     "utf-16": ("a,t\n1,0\n".encode("utf-16"), "t", "UTF-16"),
@@ -66,8 +69,11 @@ BAD = {
     "target with a gap": (b"a,t\n1,0\n\n2,\n3,1\n", "t", "line 4"),
     "one class": (b"a,t\n1,0\n2,0\n", "t", "1 different value (0)"),
     "three classes": (b"a,t\n1,x\n2,y\n3,z\n", "t", "3 different values (x, y, z)"),
-    "many classes": (b"a,t\n" + b"".join(b"1,%d\n" % i for i in range(99)), "t",
-                     "99 different values (0, 1, 2, 3, 4, …)"),
+    "many classes": (
+        b"a,t\n" + b"".join(b"1,%d\n" % i for i in range(99)),
+        "t",
+        "99 different values (0, 1, 2, 3, 4, …)",
+    ),
     "target only": (b"t\n0\n1\n", "t", "besides the target"),
     "empty column": (b"a,b,t\n1,,0\n2,NA,1\n", "t", "column b is missing in every row"),
     "infinite": (b"a,t\n1,0\n-inf,1\n", "t", "column a holds an infinite or absurdly large number in line 3"),
@@ -80,7 +86,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_table_gets_one_sentence(case, tmp_path):
     content, target, expected = BAD[case]
-    with pytest.raises(InputError) as caught: load(written(tmp_path, content), target=target)
+    with pytest.raises(InputError) as caught:
+        load(written(tmp_path, content), target=target)
     message = str(caught.value)
     assert expected in message
     assert message.startswith("t.csv")
@@ -89,13 +96,23 @@ def test_a_bad_table_gets_one_sentence(case, tmp_path):
     assert len(message) < 400
 
 
-@pytest.mark.parametrize("source, expected", [
-    ("nowhere.csv", "does not exist"), (".", "is a directory"),
-    ("x\0.csv", r"x\?.csv (does not exist|cannot be read)"), ("y" * 5000 + ".csv", "cannot be read"),
-    ("", "data source must be"), (None, "data source must be"), (7, "data source must be"),
-    ("/dev/null", "not a .csv or .parquet"), (__file__, "not a .csv or .parquet")])
+@pytest.mark.parametrize(
+    "source, expected",
+    [
+        ("nowhere.csv", "does not exist"),
+        (".", "is a directory"),
+        ("x\0.csv", r"x\?.csv (does not exist|cannot be read)"),
+        ("y" * 5000 + ".csv", "cannot be read"),
+        ("", "data source must be"),
+        (None, "data source must be"),
+        (7, "data source must be"),
+        ("/dev/null", "not a .csv or .parquet"),
+        (__file__, "not a .csv or .parquet"),
+    ],
+)
 def test_a_bad_path_gets_one_sentence(source, expected):
-    with pytest.raises(InputError, match=expected): load(source, target="t")
+    with pytest.raises(InputError, match=expected):
+        load(source, target="t")
 
 
 def test_a_file_that_may_not_be_read_gets_one_sentence():
@@ -104,22 +121,30 @@ def test_a_file_that_may_not_be_read_gets_one_sentence():
         path = written(folder, "a,t\n1,0\n2,1\n")
         path.chmod(0)
         if os.geteuid():
-            with pytest.raises(InputError, match="cannot be read .Permission denied"): load(path, target="t")
+            with pytest.raises(InputError, match="cannot be read .Permission denied"):
+                load(path, target="t")
             return
         # root may read everything: drop to "nobody" once everything is imported
-        code = ("import os, mlp_bench.data as d; os.setuid(65534)\n"
-                f"try: d.load({str(path)!r}, target='t')\n"
-                "except d.InputError as e: print(e)")
+        code = (
+            "import os, mlp_bench.data as d; os.setuid(65534)\n"
+            f"try: d.load({str(path)!r}, target='t')\n"
+            "except d.InputError as e: print(e)"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
         assert "cannot be read (Permission denied)" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("raw, expected",
-                         [(b"not parquet", "not a readable Parquet"),
-                          (b"PAR1" + b"\7" * 99 + b"PAR1", "not a readable Parquet"),
-                          (b"", "not a readable Parquet")])
+@pytest.mark.parametrize(
+    "raw, expected",
+    [
+        (b"not parquet", "not a readable Parquet"),
+        (b"PAR1" + b"\7" * 99 + b"PAR1", "not a readable Parquet"),
+        (b"", "not a readable Parquet"),
+    ],
+)
 def test_a_broken_parquet_file_gets_one_sentence(raw, expected, tmp_path):
-    with pytest.raises(InputError, match=expected): load(written(tmp_path, raw, "t.parquet"), target="t")
+    with pytest.raises(InputError, match=expected):
+        load(written(tmp_path, raw, "t.parquet"), target="t")
 
 
 @pytest.mark.parametrize("values", [[[1], [2]], [{"x": 1}, {"x": 2}], [b"a", b"b"]])
@@ -131,11 +156,22 @@ def test_nested_parquet_columns_are_refused(values, tmp_path):
 
 # ---- labels
 
-@pytest.mark.parametrize("labels, positive, classes", [
-    (["no", "yes"], None, ("no", "yes")), (["no", "yes"], "no", ("yes", "no")), ([0, 1], "0", (1, 0)),
-    ([0, 1], 1, (0, 1)), ([-1, 1], "1", (-1, 1)),
-    ([0.0, 1.0], "1", (0, 1)), ([0.5, 1.5], "0.5", (1.5, 0.5)), ([True, False], None, ("False", "True")),
-    ([True, False], "False", ("True", "False")), ([True, False], True, ("False", "True"))])
+
+@pytest.mark.parametrize(
+    "labels, positive, classes",
+    [
+        (["no", "yes"], None, ("no", "yes")),
+        (["no", "yes"], "no", ("yes", "no")),
+        ([0, 1], "0", (1, 0)),
+        ([0, 1], 1, (0, 1)),
+        ([-1, 1], "1", (-1, 1)),
+        ([0.0, 1.0], "1", (0, 1)),
+        ([0.5, 1.5], "0.5", (1.5, 0.5)),
+        ([True, False], None, ("False", "True")),
+        ([True, False], "False", ("True", "False")),
+        ([True, False], True, ("False", "True")),
+    ],
+)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_any_two_labels_will_do(labels, positive, classes, suffix, tmp_path):
     frame, path = pd.DataFrame({"a": [1, 2, 3], "t": [*labels, labels[0]]}), tmp_path / f"t.{suffix}"
@@ -154,6 +190,7 @@ def test_an_unknown_positive_label_is_refused(tmp_path):
 
 # ---- fingerprints
 
+
 def test_the_fingerprint_is_pinned():
     """A change of this number makes every stored result unfindable."""
     assert load().fingerprint == "b64d670584fb82c6431168e654109c6f2a7493eaff6a045547849ec6f582433b"
@@ -161,8 +198,14 @@ def test_the_fingerprint_is_pinned():
 
 def table():
     rng = np.random.default_rng(1)
-    return pd.DataFrame({"i": rng.integers(0, 9, 40), "x": rng.normal(size=40),
-                         "c": rng.choice(["a", "b", "é"], 40), "t": rng.integers(0, 2, 40)})
+    return pd.DataFrame(
+        {
+            "i": rng.integers(0, 9, 40),
+            "x": rng.normal(size=40),
+            "c": rng.choice(["a", "b", "é"], 40),
+            "t": rng.integers(0, 2, 40),
+        }
+    )
 
 
 def fingerprint(frame, folder, suffix="csv"):
@@ -171,21 +214,38 @@ def fingerprint(frame, folder, suffix="csv"):
     return load(path, target="t").fingerprint
 
 
-@pytest.mark.parametrize("same", [
-    lambda f: f, lambda f: f.astype({"i": "int32"}), lambda f: f.astype({"i": "int8", "t": "float64"}),
-    lambda f: f.astype({"i": "float64"}), lambda f: f.astype({"i": "Int64"}),
-    lambda f: f.astype({"c": "category"}), lambda f: f.set_axis(range(5, 45)),
-    lambda f: f[["t", "i", "x", "c"]]])
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda f: f,
+        lambda f: f.astype({"i": "int32"}),
+        lambda f: f.astype({"i": "int8", "t": "float64"}),
+        lambda f: f.astype({"i": "float64"}),
+        lambda f: f.astype({"i": "Int64"}),
+        lambda f: f.astype({"c": "category"}),
+        lambda f: f.set_axis(range(5, 45)),
+        lambda f: f[["t", "i", "x", "c"]],
+    ],
+)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_the_fingerprint_ignores_how_the_table_is_stored(same, suffix, tmp_path):
     assert fingerprint(same(table()), tmp_path, suffix) == fingerprint(table(), tmp_path)
 
 
-@pytest.mark.parametrize("other", [
-    lambda f: f.assign(x=f.x.where(f.index != 3, np.nextafter(f.x, 9))), lambda f: f[::-1],
-    lambda f: f.rename(columns={"x": "X"}), lambda f: f[["x", "i", "c", "t"]],
-    lambda f: f.assign(c=f.c.replace("a", "A")), lambda f: f.assign(t=1 - f.t), lambda f: f.iloc[:-1],
-    lambda f: f.assign(i=f.i.where(f.index != 3)), lambda f: f.assign(i="n" + f.i.astype(str))])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda f: f.assign(x=f.x.where(f.index != 3, np.nextafter(f.x, 9))),
+        lambda f: f[::-1],
+        lambda f: f.rename(columns={"x": "X"}),
+        lambda f: f[["x", "i", "c", "t"]],
+        lambda f: f.assign(c=f.c.replace("a", "A")),
+        lambda f: f.assign(t=1 - f.t),
+        lambda f: f.iloc[:-1],
+        lambda f: f.assign(i=f.i.where(f.index != 3)),
+        lambda f: f.assign(i="n" + f.i.astype(str)),
+    ],
+)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_the_fingerprint_notices_every_change_that_matters(other, suffix, tmp_path):
     assert fingerprint(other(table()), tmp_path, suffix) != fingerprint(table(), tmp_path)
@@ -198,8 +258,10 @@ def test_the_fingerprint_does_not_depend_on_which_label_is_positive(tmp_path):
 
 def test_groups_enter_the_fingerprint():
     data = load()
-    assert Dataset(data.name, data.X, data.y, data.target, data.classes,
-                   np.arange(918)).fingerprint != data.fingerprint
+    assert (
+        Dataset(data.name, data.X, data.y, data.target, data.classes, np.arange(918)).fingerprint
+        != data.fingerprint
+    )
 
 
 def test_a_table_of_new_patients_may_have_gaps_and_needs_no_target(tmp_path):
@@ -221,8 +283,14 @@ print("\\n" + json.dumps({**out, "seconds": time.time() - start, "kagglehub": "k
 
 
 def kaggle_load(environment, source=HEART_SOURCE, target=None):
-    done = subprocess.run([sys.executable, "-c", CODE, json.dumps([source, target])], env=environment,
-                          cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, json.dumps([source, target])],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -230,11 +298,13 @@ def kaggle_load(environment, source=HEART_SOURCE, target=None):
 @pytest.fixture
 def server():
     pytest.importorskip("kagglehub")
-    with KaggleServer({"heart.csv": HEART}) as running: yield running
+    with KaggleServer({"heart.csv": HEART}) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def heart_fingerprint(): return load().fingerprint
+def heart_fingerprint():
+    return load().fingerprint
 
 
 def test_kaggle_downloads_once_and_then_works_without_a_network(server, tmp_path, heart_fingerprint):
@@ -264,7 +334,8 @@ def test_a_server_that_never_answers_is_given_up_after_the_deadline(server, tmp_
 
 @pytest.mark.parametrize("behaviour, requests", [("corrupt", 4), ("html", 4), (404, 1), (500, 1), (403, 1)])
 def test_a_bad_answer_is_one_sentence_and_leaves_nothing_that_spoils_the_next(
-        server, tmp_path, heart_fingerprint, behaviour, requests):
+    server, tmp_path, heart_fingerprint, behaviour, requests
+):
     server.behaviour = behaviour
     answer = kaggle_load(server.environment(tmp_path))
     assert "could not be downloaded" in answer["error"]
@@ -320,9 +391,11 @@ def test_a_login_page_saved_as_a_table_is_not_believed(server, tmp_path):
     assert kaggle_load(server.environment(tmp_path), "kaggle:me/set/versions/1/one.csv", "t")["rows"] == 2
 
 
-@pytest.mark.parametrize("make, expected",
-                         [(Path.mkdir, "is a directory"), (os.mkfifo, "is not a .csv or .parquet file")],
-                         ids=["directory", "pipe"])
+@pytest.mark.parametrize(
+    "make, expected",
+    [(Path.mkdir, "is a directory"), (os.mkfifo, "is not a .csv or .parquet file")],
+    ids=["directory", "pipe"],
+)
 def test_what_stands_in_the_cache_is_looked_at_before_it_is_opened(make, expected, tmp_path):
     folder = tmp_path / "datasets/me/set"
     (folder / "versions/1").mkdir(parents=True), (folder / "1.complete").touch()
@@ -332,9 +405,18 @@ def test_what_stands_in_the_cache_is_looked_at_before_it_is_opened(make, expecte
         assert expected in answer["error"] and "\n" not in answer["error"]
 
 
-@pytest.mark.parametrize("source",
-                         ["kaggle:", "kaggle:me", "kaggle:../../etc/x.csv", "kaggle:me/set/../../x.csv",
-                          "kaggle:me/set/versions/x", "kaggle:me/set/a.txt", "kaggle:me/.."])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "kaggle:",
+        "kaggle:me",
+        "kaggle:../../etc/x.csv",
+        "kaggle:me/set/../../x.csv",
+        "kaggle:me/set/versions/x",
+        "kaggle:me/set/a.txt",
+        "kaggle:me/..",
+    ],
+)
 def test_a_malformed_handle_asks_nobody(source, server, tmp_path):
     assert "is not a Kaggle handle" in kaggle_load(server.environment(tmp_path), source)["error"]
     assert not server.requests
@@ -345,10 +427,12 @@ def test_a_deadline_must_be_a_number(monkeypatch, tmp_path):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     for text in "soon", "0", "-1", "nan", "inf":
         monkeypatch.setenv("MLP_BENCH_KAGGLE_DEADLINE", text)
-        with pytest.raises(InputError, match="MLP_BENCH_KAGGLE_DEADLINE must be"): load(HEART_SOURCE)
+        with pytest.raises(InputError, match="MLP_BENCH_KAGGLE_DEADLINE must be"):
+            load(HEART_SOURCE)
 
 
 def test_without_kagglehub_the_sentence_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"pip install 'mlp_bench\[kaggle\]'"): load(HEART_SOURCE)
+    with pytest.raises(InputError, match=r"pip install 'mlp_bench\[kaggle\]'"):
+        load(HEART_SOURCE)

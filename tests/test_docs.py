@@ -1,4 +1,8 @@
-"""README, guides and site configuration say the same as the notebooks, the code and each other. The site is built by .ci/run."""
+"""README, guides and site configuration say the same as the notebooks, the code and each other.
+
+The site is built by .ci/run.
+"""
+
 import importlib.util
 import os
 import re
@@ -35,8 +39,10 @@ TESTED = re.compile(r"^<!-- tested -->\n```(python|sh)\n(.+?)^```$", re.M | re.S
 
 def hrefs(node):
     "Every href below a node of _quarto.yml"
-    if isinstance(node, list): return [h for item in node for h in hrefs(item)]
-    if not isinstance(node, dict): return []
+    if isinstance(node, list):
+        return [h for item in node for h in hrefs(item)]
+    if not isinstance(node, dict):
+        return []
     return [h for key, value in node.items() for h in ([value] if key == "href" else hrefs(value))]
 
 
@@ -56,8 +62,13 @@ def test_readme_example_has_its_output():
 
 def test_the_chart_of_the_front_page_is_that_of_the_stored_benchmark(tmp_path):
     pictures, words = script("pictures"), re.compile(r">([^<>]*[\w×][^<>]*)</text>")
-    subprocess.run([sys.executable, ROOT / ".ci" / "pictures.py", "--out", tmp_path / "speed.svg"], check=True)
-    made, shown = (words.findall(path.read_text(encoding="utf-8")) for path in (tmp_path / "speed.svg", ROOT / "nbs" / "images" / "speed.svg"))
+    subprocess.run(
+        [sys.executable, ROOT / ".ci" / "pictures.py", "--out", tmp_path / "speed.svg"], check=True
+    )
+    made, shown = (
+        words.findall(path.read_text(encoding="utf-8"))
+        for path in (tmp_path / "speed.svg", ROOT / "nbs" / "images" / "speed.svg")
+    )
     assert shown == made and set(pictures.CHOSEN) <= set(shown), "run: python .ci/pictures.py"
     assert sum(word.endswith("×") for word in shown) == len(pictures.CHOSEN)
 
@@ -76,38 +87,64 @@ def test_there_is_one_quarto_configuration():
 
 
 def test_guides_and_contributing_are_on_the_site():
-    assert {str(path) for path in docs.guides()} <= set(hrefs(QUARTO["website"]["sidebar"])), "add the page to _quarto.yml"
+    assert {str(path) for path in docs.guides()} <= set(hrefs(QUARTO["website"]["sidebar"])), (
+        "add the page to _quarto.yml"
+    )
 
 
 def test_links_of_the_guides_exist():
-    links = {(path.name, target.partition("#")[0]): path.parent for path in PAGES for _, target in docs.LINK.findall(path.read_text(encoding="utf-8"))}
+    links = {
+        (path.name, target.partition("#")[0]): path.parent
+        for path in PAGES
+        for _, target in docs.LINK.findall(path.read_text(encoding="utf-8"))
+    }
     assert ("backend.md", "../nbs/05b_evaluation.ipynb") in links
     assert [place for place, folder in links.items() if not (folder / place[1]).exists()] == []
 
 
-@pytest.mark.parametrize("link, on_the_site", [("](../nbs/05_manager.ipynb", "](../manager.ipynb"), ("](nbs/03b_estimators.ipynb", "](estimators.ipynb"),
-                                               ("](../nbs/00_eda.ipynb#two-baselines", "](../eda.ipynb#two-baselines"), ("](howto/map.md", "](howto/map.md"), ("](LICENSE", "](LICENSE")])
+@pytest.mark.parametrize(
+    "link, on_the_site",
+    [
+        ("](../nbs/05_manager.ipynb", "](../manager.ipynb"),
+        ("](nbs/03b_estimators.ipynb", "](estimators.ipynb"),
+        ("](../nbs/00_eda.ipynb#two-baselines", "](../eda.ipynb#two-baselines"),
+        ("](howto/map.md", "](howto/map.md"),
+        ("](LICENSE", "](LICENSE"),
+    ],
+)
 def test_links_to_chapters_become_links_to_their_pages(link, on_the_site):
     assert docs.LINK.sub(docs.guide_link, link) == on_the_site
 
 
-@pytest.mark.parametrize("link", ["[there](00_eda.ipynb#two-baselines)", "[[`there`](eda.html#there)](00_eda.ipynb#two-baselines)"])
+@pytest.mark.parametrize(
+    "link", ["[there](00_eda.ipynb#two-baselines)", "[[`there`](eda.html#there)](00_eda.ipynb#two-baselines)"]
+)
 def test_links_to_headings_of_chapters_become_links_to_their_pages(link):
     assert re.fullmatch(r"\[`?there`?\]\(eda\.ipynb#two-baselines\)", docs.site_links(link, "cleaning"))
 
 
 def test_a_figure_of_the_site_has_a_name_or_is_refused():
     figure = '<?xml version="1.0"?><!DOCTYPE svg><svg width="1"><svg/></svg>'
-    assert docs.named(figure, '#| hide\n#| fig-alt: "a < \\"b\\""\nplot()', "x.ipynb") == '<svg role="img" aria-label="a &lt; &quot;b&quot;" width="1"><svg/></svg>'
-    with pytest.raises(docs.DocsError, match="no fig-alt"): docs.named(figure, "plot()", "x.ipynb")
+    assert (
+        docs.named(figure, '#| hide\n#| fig-alt: "a < \\"b\\""\nplot()', "x.ipynb")
+        == '<svg role="img" aria-label="a &lt; &quot;b&quot;" width="1"><svg/></svg>'
+    )
+    with pytest.raises(docs.DocsError, match="no fig-alt"):
+        docs.named(figure, "plot()", "x.ipynb")
 
 
 def test_two_figures_of_a_page_share_no_id():
-    assert docs.apart('<path id="m"/><use xlink:href="#m"/><g clip-path="url(#m)"/>', 3) == '<path id="c3-m"/><use xlink:href="#c3-m"/><g clip-path="url(#c3-m)"/>'
+    assert (
+        docs.apart('<path id="m"/><use xlink:href="#m"/><g clip-path="url(#m)"/>', 3)
+        == '<path id="c3-m"/><use xlink:href="#c3-m"/><g clip-path="url(#c3-m)"/>'
+    )
 
 
 def test_a_command_of_the_site_has_its_options_in_place_of_a_signature():
-    page = docs.said("[source](mlp_bench/cli.py#L1)\n\n### bench\n\n```python\ndef bench(\n    task:Annotated=None\n):\n```\n\n*Time it.*")
+    page = docs.said(
+        "[source](mlp_bench/cli.py#L1)\n\n### bench\n\n```python\ndef bench(\n    task:Annotated=None\n"
+        "):\n```\n\n*Time it.*"
+    )
     assert "Annotated" not in page and "mlp_bench bench [OPTIONS]" in page and "*Time it.*" in page
     assert re.search(r"^\| `--rounds <.+>` \| How often .+ \| 7; .+ \|$", page, re.M)
 
@@ -116,7 +153,12 @@ def test_a_name_that_two_modules_have_leads_to_the_source_of_its_chapter():
     by_nbdev = "[source](https://x/mlp_bench/cli.py#L1)\n\n### rank\n"
     page = docs.sourced(by_nbdev, "compare")
     line = int(re.search(r"/mlp_bench/comparison\.py#L(\d+)\)", page)[1])
-    assert (ROOT / "mlp_bench" / "comparison.py").read_text(encoding="utf-8").splitlines()[line - 1].startswith("def rank(")
+    assert (
+        (ROOT / "mlp_bench" / "comparison.py")
+        .read_text(encoding="utf-8")
+        .splitlines()[line - 1]
+        .startswith("def rank(")
+    )
     assert docs.said(page) == page and "`--metric <str>`" in docs.said(by_nbdev)
 
 
@@ -127,15 +169,22 @@ def test_what_a_cell_printed_breaks_or_is_set_smaller_but_a_table_keeps_its_line
 def steps(guide):
     "The blocks of a guide below `<!-- tested -->`; neighbours in one language are one script"
     blocks = TESTED.findall((ROOT / "howto" / guide).read_text(encoding="utf-8"))
-    for language, group in groupby(blocks, lambda block: block[0]): yield language, "\n".join(code for _, code in group)
+    for language, group in groupby(blocks, lambda block: block[0]):
+        yield language, "\n".join(code for _, code in group)
 
 
 LONG = ("dask.md", "deploy.md", "own-csv.md")  # a cluster, a server, and a dozen commands
 
 
-@pytest.mark.parametrize("guide", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in GUIDES if list(steps(name))])
+@pytest.mark.parametrize(
+    "guide",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in GUIDES if list(steps(name))],
+)
 def test_guide_runs_as_it_is_written(guide, no_store):
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # blocks call mlp_bench itself
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }  # blocks call mlp_bench itself
     for language, code in steps(guide):
         Path(f"step.{language}").write_text(code, encoding="utf-8")
         command = [sys.executable, "step.python"] if language == "python" else ["bash", "-eu", "step.sh"]
@@ -151,9 +200,15 @@ def test_commands_of_contributing_name_files_that_exist():
 
 
 def test_promises_name_tests_that_exist():
-    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "howto" / "promises.md").read_text(encoding="utf-8"))
+    named = re.findall(
+        r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "howto" / "promises.md").read_text(encoding="utf-8")
+    )
     assert len(named) > 20
-    assert [f"{file}::{test}" for file, test in named if f"def {test}" not in (ROOT / "tests" / file).read_text(encoding="utf-8")] == []
+    assert [
+        f"{file}::{test}"
+        for file, test in named
+        if f"def {test}" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    ] == []
 
 
 def map_rows():
@@ -163,12 +218,19 @@ def map_rows():
 
 
 def test_map_names_every_notebook_with_its_module():
-    made = {path.name: re.search(r"#\| default_exp (\w+)", path.read_text(encoding="utf-8")) for path in (ROOT / "nbs").glob("*.ipynb")}
-    assert {notebook: module for module, notebook in map_rows()} == {name: found[1] if found else "–" for name, found in made.items()}
+    made = {
+        path.name: re.search(r"#\| default_exp (\w+)", path.read_text(encoding="utf-8"))
+        for path in (ROOT / "nbs").glob("*.ipynb")
+    }
+    assert {notebook: module for module, notebook in map_rows()} == {
+        name: found[1] if found else "–" for name, found in made.items()
+    }
 
 
 def test_map_is_the_stair_that_the_contract_holds():
-    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ][0]
     assert [module for module, _ in map_rows() if module != "–"] == contract["layers"][::-1]
 
 
@@ -177,12 +239,29 @@ def test_citation_has_the_version_and_the_licence_of_the_package():
     ini.read(ROOT / "settings.ini", encoding="utf-8")
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert str(cited["version"]) == ini["DEFAULT"]["version"]
-    assert cited["license"] == "Apache-2.0" and [a["name"] for a in cited["authors"]] == [ini["DEFAULT"]["author"]]
+    assert cited["license"] == "Apache-2.0" and [a["name"] for a in cited["authors"]] == [
+        ini["DEFAULT"]["author"]
+    ]
     assert {r["license"] for r in cited["references"]} == {"ODbL-1.0", "CC-BY-4.0"}
 
 
-@pytest.mark.parametrize("schema, file", [("citation-file-format", "CITATION.cff"), *(
-    ("github-issue-config" if name == "config.yml" else "github-issue-forms", f".github/ISSUE_TEMPLATE/{name}") for name in FORMS)])
+@pytest.mark.parametrize(
+    "schema, file",
+    [
+        ("citation-file-format", "CITATION.cff"),
+        *(
+            (
+                "github-issue-config" if name == "config.yml" else "github-issue-forms",
+                f".github/ISSUE_TEMPLATE/{name}",
+            )
+            for name in FORMS
+        ),
+    ],
+)
 def test_file_follows_its_schema(schema, file):
-    done = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(ROOT / file)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(ROOT / file)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,5 @@
 """The two estimators as scikit-learn sees them."""
+
 import pickle
 import random
 import subprocess
@@ -22,7 +23,10 @@ from mlp_bench.keras_random import tensorflow_uniform
 X, y = make_classification(150, 6, n_informative=4, random_state=0)
 LABELS = np.array(["healthy", "ill"])[y]
 BACKENDS = [NumpyMLPClassifier, KerasMLPClassifier]
-WHY = "mini-batches, dropout and the division by the number of rows treat a repeated row differently from a weight"
+WHY = (
+    "mini-batches, dropout and the division by the number of rows treat a repeated row differently "
+    "from a weight"
+)
 
 
 @pytest.fixture(params=BACKENDS, ids=["numpy", "keras"])
@@ -31,8 +35,12 @@ def net(request):
 
 
 def statuses(estimator):
-    results = check_estimator(estimator, on_fail=None, on_skip=None,
-                              expected_failed_checks={"check_sample_weight_equivalence_on_dense_data": WHY})
+    results = check_estimator(
+        estimator,
+        on_fail=None,
+        on_skip=None,
+        expected_failed_checks={"check_sample_weight_equivalence_on_dense_data": WHY},
+    )
     return {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
 
 
@@ -65,7 +73,10 @@ def test_global_random_numbers_are_left_alone(net):
 
 
 def test_random_state_object_is_accepted(net):
-    ps = [clone(net).set_params(random_state=np.random.RandomState(3)).fit(X, y).predict_proba(X) for _ in range(2)]
+    ps = [
+        clone(net).set_params(random_state=np.random.RandomState(3)).fit(X, y).predict_proba(X)
+        for _ in range(2)
+    ]
     assert np.array_equal(*ps)
 
 
@@ -117,7 +128,10 @@ def test_early_stopping_returns_the_best_epoch(net):
 def test_weights_of_zero_remove_rows_influence(net):
     w = np.r_[np.ones(75), np.zeros(75)]
     flipped = np.r_[y[:75], 1 - y[75:]]
-    assert np.array_equal(net.fit(X, y, sample_weight=w).predict_proba(X), clone(net).fit(X, flipped, sample_weight=w).predict_proba(X))
+    assert np.array_equal(
+        net.fit(X, y, sample_weight=w).predict_proba(X),
+        clone(net).fit(X, flipped, sample_weight=w).predict_proba(X),
+    )
 
 
 def test_class_weight_balanced_equals_the_same_sample_weights(net):
@@ -130,7 +144,9 @@ def test_class_weight_balanced_equals_the_same_sample_weights(net):
 
 def test_no_hidden_layer_is_logistic_regression(net):
     net.set_params(hidden_layer_sizes=()).fit(X, y)
-    np.testing.assert_allclose(net.decision_function(X), X @ net.coefs_[0][:, 0] + net.intercepts_[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        net.decision_function(X), X @ net.coefs_[0][:, 0] + net.intercepts_[0], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_batch_larger_than_the_data_is_one_step(net):
@@ -138,24 +154,51 @@ def test_batch_larger_than_the_data_is_one_step(net):
     assert net.n_iter_ == 4
 
 
-@pytest.mark.parametrize("option, value", [
-    ("epochs", 0), ("learning_rate", -1.0), ("learning_rate", 0), ("dropout", 1.0), ("dropout", -0.1), ("batch_size", 0),
-    ("hidden_layer_sizes", (32, 0)), ("hidden_layer_sizes", (32, 1.5)), ("optimizer", "magic"), ("activation", "step"),
-    ("ensemble", 0), ("l2", -1), ("weight_decay", -1), ("dtype", "float16"), ("rng", "dice"), ("patience", 0),
-    ("validation_fraction", 1.0), ("label_smoothing", 1.0), ("average_last", 1.5), ("initializer", "ones"), ("class_weight", "even")])
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("epochs", 0),
+        ("learning_rate", -1.0),
+        ("learning_rate", 0),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("batch_size", 0),
+        ("hidden_layer_sizes", (32, 0)),
+        ("hidden_layer_sizes", (32, 1.5)),
+        ("optimizer", "magic"),
+        ("activation", "step"),
+        ("ensemble", 0),
+        ("l2", -1),
+        ("weight_decay", -1),
+        ("dtype", "float16"),
+        ("rng", "dice"),
+        ("patience", 0),
+        ("validation_fraction", 1.0),
+        ("label_smoothing", 1.0),
+        ("average_last", 1.5),
+        ("initializer", "ones"),
+        ("class_weight", "even"),
+    ],
+)
 def test_bad_options_are_named(option, value):
     for backend in BACKENDS:
-        with pytest.raises(ValueError, match=option): backend(**{option: value}).fit(X, y)
+        with pytest.raises(ValueError, match=option):
+            backend(**{option: value}).fit(X, y)
 
 
 def test_averaging_and_early_stopping_exclude_each_other():
-    with pytest.raises(ValueError, match="average_last"): NumpyMLPClassifier(early_stopping=True, average_last=0.5).fit(X, y)
+    with pytest.raises(ValueError, match="average_last"):
+        NumpyMLPClassifier(early_stopping=True, average_last=0.5).fit(X, y)
 
 
-@pytest.mark.parametrize("target, words", [(np.arange(150) % 3, "Only binary"), (np.zeros(150, int), "one class"), (X[:, 0], "Unknown label type")])
+@pytest.mark.parametrize(
+    "target, words",
+    [(np.arange(150) % 3, "Only binary"), (np.zeros(150, int), "one class"), (X[:, 0], "Unknown label type")],
+)
 def test_bad_targets_are_refused(target, words):
     for backend in BACKENDS:
-        with pytest.raises(ValueError, match=words): backend().fit(X, target)
+        with pytest.raises(ValueError, match=words):
+            backend().fit(X, target)
 
 
 def test_divergence_names_learning_rate_and_step(net):
@@ -172,9 +215,13 @@ def test_average_last_is_the_mean_of_the_epoch_ends():
 
 def test_weight_decay_is_decoupled_for_every_optimiser():
     for optimizer in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"):
-        plain, decayed = (TextbookMLP([6, 4, 1], optimizer=optimizer, learning_rate=0.1, weight_decay=d, dtype="float64") for d in (0.0, 0.5))
+        plain, decayed = (
+            TextbookMLP([6, 4, 1], optimizer=optimizer, learning_rate=0.1, weight_decay=d, dtype="float64")
+            for d in (0.0, 0.5)
+        )
         start = plain.theta.copy()
-        for net in (plain, decayed): net.step(X, y[:, None])
+        for net in (plain, decayed):
+            net.step(X, y[:, None])
         np.testing.assert_allclose(plain.theta - decayed.theta, 0.1 * 0.5 * start, atol=1e-15)
 
 
@@ -188,35 +235,49 @@ def test_grid_search_pipeline_and_calibration_work():
 
 def test_sample_weight_is_routed():
     import sklearn
+
     with sklearn.config_context(enable_metadata_routing=True):
         net = NumpyMLPClassifier(epochs=2, random_state=0).set_fit_request(sample_weight=True)
-        seen = cross_val_predict(net, X, y, cv=2, params={"sample_weight": np.arange(150.0)}, method="predict_proba")
-    plain = cross_val_predict(NumpyMLPClassifier(epochs=2, random_state=0), X, y, cv=2, method="predict_proba")
+        seen = cross_val_predict(
+            net, X, y, cv=2, params={"sample_weight": np.arange(150.0)}, method="predict_proba"
+        )
+    plain = cross_val_predict(
+        NumpyMLPClassifier(epochs=2, random_state=0), X, y, cv=2, method="predict_proba"
+    )
     assert not np.allclose(seen, plain)
 
 
 def test_importing_the_keras_module_and_training_numpy_loads_no_tensorflow():
-    code = ("import sys, mlp_bench.keras_mlp, numpy as np\nfrom mlp_bench.estimators import NumpyMLPClassifier\n"
-            "NumpyMLPClassifier(epochs=1, rng='keras').fit(np.eye(8), [0, 1] * 4)\n"
-            "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)")
+    code = (
+        "import sys, mlp_bench.keras_mlp, numpy as np\nfrom mlp_bench.estimators import NumpyMLPClassifier\n"
+        "NumpyMLPClassifier(epochs=1, rng='keras').fit(np.eye(8), [0, 1] * 4)\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_missing_tensorflow_is_one_sentence_naming_the_extra():
-    code = ("import sys; sys.modules['tensorflow'] = None\nfrom mlp_bench.keras_mlp import KerasMLPClassifier\n"
-            "try: KerasMLPClassifier().fit([[0.], [1.]] * 4, [0, 1] * 4)\nexcept ImportError as e: print(e)")
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\nfrom mlp_bench.keras_mlp import KerasMLPClassifier\n"
+        "try: KerasMLPClassifier().fit([[0.], [1.]] * 4, [0, 1] * 4)\nexcept ImportError as e: print(e)"
+    )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "mlp_bench[keras]" in out and len(out.splitlines()) == 1
 
 
 def test_keras_leaves_the_float_type_as_it_was():
     import keras
+
     KerasMLPClassifier(epochs=1, dtype="float64").fit(X, y)
     assert keras.config.floatx() == "float32" and keras.config.dtype_policy().name == "float32"
 
 
 def test_philox_numbers_are_tensorflows():
     import tensorflow as tf
+
     for dtype in ("float32", "float64"):
         for seed in [(0, 0), (11, 3), (2**31 - 3, 2**20)]:
-            assert np.array_equal(tensorflow_uniform(seed, 333, dtype), tf.random.stateless_uniform([333], seed, dtype=dtype).numpy())
+            assert np.array_equal(
+                tensorflow_uniform(seed, 333, dtype),
+                tf.random.stateless_uniform([333], seed, dtype=dtype).numpy(),
+            )

@@ -1,4 +1,5 @@
 """Cleaning and recipes: what holds for any table."""
+
 import pickle
 import subprocess
 import sys
@@ -26,22 +27,39 @@ HEART = load()
 def mixed(n=120, seed=0):
     """A table with every kind of trouble that is not an error."""
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({
-        "number": rng.normal(50, 9, n), "whole": rng.integers(0, 99, n), "code": rng.integers(0, 2, n),
-        "constant": 7.0, "few": np.nan,
-        "switch": rng.choice(["on", "off"], n), "grade": rng.choice(["a", "b", "c", "d"], n),
-        "day": [f"2024-01-01 00:{i // 60:02d}:{i % 60:02d}" for i in range(n)],
-        "same": "x", "truth": rng.choice([True, False], n), "number_missing": rng.normal(size=n),
-        "naïve = <name>": rng.choice(["ä", "β", "\n", ""], n)})
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(50, 9, n),
+            "whole": rng.integers(0, 99, n),
+            "code": rng.integers(0, 2, n),
+            "constant": 7.0,
+            "few": np.nan,
+            "switch": rng.choice(["on", "off"], n),
+            "grade": rng.choice(["a", "b", "c", "d"], n),
+            "day": [f"2024-01-01 00:{i // 60:02d}:{i % 60:02d}" for i in range(n)],
+            "same": "x",
+            "truth": rng.choice([True, False], n),
+            "number_missing": rng.normal(size=n),
+            "naïve = <name>": rng.choice(["ä", "β", "\n", ""], n),
+        }
+    )
     frame.loc[rng.choice(n, 9, False), ["number", "grade", "switch"]] = np.nan
     frame.loc[3, "few"] = 1.5
     return frame
 
 
-TABLES = {"heart": HEART.X, "mixed": mixed(), "numeric only": mixed()[["number", "whole"]],
-          "one constant": mixed()[["constant"]], "categorical only": mixed()[["grade", "day"]],
-          "one switch": mixed()[["switch"]], "one level": mixed()[["same"]], "dates only": mixed()[["day"]],
-          "two rows": mixed().head(2), "one row": mixed().iloc[[3]]}
+TABLES = {
+    "heart": HEART.X,
+    "mixed": mixed(),
+    "numeric only": mixed()[["number", "whole"]],
+    "one constant": mixed()[["constant"]],
+    "categorical only": mixed()[["grade", "day"]],
+    "one switch": mixed()[["switch"]],
+    "one level": mixed()[["same"]],
+    "dates only": mixed()[["day"]],
+    "two rows": mixed().head(2),
+    "one row": mixed().iloc[[3]],
+}
 each = pytest.mark.parametrize("table", TABLES)
 either = pytest.mark.parametrize("name", RECIPES)
 
@@ -64,7 +82,8 @@ def test_a_row_alone_is_the_row_in_its_batch(name, table):
     X = TABLES[table]
     pipeline, rows = recipe(name).fit(X), range(0, len(X), max(1, len(X) // 7))
     together = pipeline.transform(X)
-    for i in rows: np.testing.assert_array_equal(pipeline.transform(X.iloc[[i]])[0], together[i])
+    for i in rows:
+        np.testing.assert_array_equal(pipeline.transform(X.iloc[[i]])[0], together[i])
     np.testing.assert_array_equal(pipeline.transform(X[::-1])[::-1], together)
 
 
@@ -86,7 +105,8 @@ def test_a_stored_recipe_is_small_and_needs_exactly_the_trusted_types():
     assert needed <= set(TRUSTED)
     assert set(TRUSTED) - needed <= {"numpy.dtype"}
     assert max(map(len, stored)) < 12_000
-    with pytest.raises(Exception, match="Untrusted"): sio.loads(stored[0], trusted=[])
+    with pytest.raises(Exception, match="Untrusted"):
+        sio.loads(stored[0], trusted=[])
 
 
 def test_a_stored_recipe_opens_in_a_new_process(tmp_path):
@@ -96,7 +116,7 @@ def test_a_stored_recipe_opens_in_a_new_process(tmp_path):
         import skops.io as sio
         from mlp_bench.data import load
         from mlp_bench.features import TRUSTED
-        pipeline = sio.load({str(tmp_path / 'p.skops')!r}, trusted=TRUSTED)
+        pipeline = sio.load({str(tmp_path / "p.skops")!r}, trusted=TRUSTED)
         print(repr(pipeline.transform(load().X).sum()))
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -114,16 +134,32 @@ def test_rows_that_are_not_fitted_have_no_influence(name):
 
 @either
 def test_the_outcome_has_no_influence(name):
-    np.testing.assert_array_equal(recipe(name).fit(HEART.X, HEART.y).transform(HEART.X),
-                                  recipe(name).fit(HEART.X, 1 - HEART.y).transform(HEART.X))
+    np.testing.assert_array_equal(
+        recipe(name).fit(HEART.X, HEART.y).transform(HEART.X),
+        recipe(name).fit(HEART.X, 1 - HEART.y).transform(HEART.X),
+    )
 
 
 @either
-@pytest.mark.parametrize("change", [
-    {"Sex": "other"}, {"ChestPainType": None}, {"ST_Slope": "Sideways"}, {"MaxHR": np.nan}, {"MaxHR": None},
-    {"MaxHR": ""}, {"Age": 220}, {"Age": 0}, {"Age": -9e99},
-    {"Cholesterol": 1e99}, {"Cholesterol": "289"}, {"FastingBS": True}, {"RestingBP": 0},
-    {"ExerciseAngina": 1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Sex": "other"},
+        {"ChestPainType": None},
+        {"ST_Slope": "Sideways"},
+        {"MaxHR": np.nan},
+        {"MaxHR": None},
+        {"MaxHR": ""},
+        {"Age": 220},
+        {"Age": 0},
+        {"Age": -9e99},
+        {"Cholesterol": 1e99},
+        {"Cholesterol": "289"},
+        {"FastingBS": True},
+        {"RestingBP": 0},
+        {"ExerciseAngina": 1.0},
+    ],
+)
 def test_unforeseen_values_become_finite_numbers(change, name):
     pipeline = recipe(name).fit(HEART.X)
     for rows in 1, 5:
@@ -140,21 +176,28 @@ def test_an_entirely_empty_patient_is_finite(name):
 @either
 def test_order_and_extra_columns_do_not_matter(name):
     pipeline = recipe(name).fit(HEART.X)
-    np.testing.assert_array_equal(pipeline.transform(HEART.X[HEART.X.columns[::-1]].assign(note="?")),
-                                  pipeline.transform(HEART.X))
+    np.testing.assert_array_equal(
+        pipeline.transform(HEART.X[HEART.X.columns[::-1]].assign(note="?")), pipeline.transform(HEART.X)
+    )
 
 
-@pytest.mark.parametrize("spoil, expected", [
-    (lambda X: X.drop(columns="Age"), "column Age is not in the table"),
-    (lambda X: X.rename(columns={"Sex": "sex"}), "column Sex is not in the table"),
-    (lambda X: X.assign(Age="old"), "column Age is numeric, but 'old'"),
-    (lambda X: X.assign(Age=np.inf), "column Age is numeric, but 'inf'"),
-    (lambda X: X.head(0), "no rows"), (lambda X: X.to_numpy(), "DataFrame"),
-    (lambda X: pd.concat([X, X], axis=1), "more than once")])
+@pytest.mark.parametrize(
+    "spoil, expected",
+    [
+        (lambda X: X.drop(columns="Age"), "column Age is not in the table"),
+        (lambda X: X.rename(columns={"Sex": "sex"}), "column Sex is not in the table"),
+        (lambda X: X.assign(Age="old"), "column Age is numeric, but 'old'"),
+        (lambda X: X.assign(Age=np.inf), "column Age is numeric, but 'inf'"),
+        (lambda X: X.head(0), "no rows"),
+        (lambda X: X.to_numpy(), "DataFrame"),
+        (lambda X: pd.concat([X, X], axis=1), "more than once"),
+    ],
+)
 @either
 def test_a_table_that_does_not_fit_is_refused_in_one_sentence(name, spoil, expected):
     pipeline = recipe(name).fit(HEART.X)
-    with pytest.raises(InputError, match=expected) as caught: pipeline.transform(spoil(HEART.X))
+    with pytest.raises(InputError, match=expected) as caught:
+        pipeline.transform(spoil(HEART.X))
     assert "\n" not in str(caught.value)
 
 
@@ -177,7 +220,8 @@ def test_the_derived_features_leave_a_table_that_has_them_alone():
 def test_recipes_have_versions_and_unknown_ones_are_listed():
     assert set(RECIPES) == set(RECIPE_VERSIONS) == {"standard", "robust", "seed"}
     message = "no recipe 'best': choose one of robust, seed, standard"
-    with pytest.raises(InputError, match=message): recipe("best")
+    with pytest.raises(InputError, match=message):
+        recipe("best")
 
 
 @either
@@ -193,8 +237,9 @@ WILD = np.array([[0.0], [1], [2], [3], [4], [1e9]])
 
 def test_the_robust_scale_knows_no_units():
     for factor, shift in (1e-9, 0), (1000, -7), (1e6, 1e5):
-        np.testing.assert_allclose(SmoothScaler().fit_transform(WILD * factor + shift),
-                                   SmoothScaler().fit_transform(WILD), atol=1e-6)
+        np.testing.assert_allclose(
+            SmoothScaler().fit_transform(WILD * factor + shift), SmoothScaler().fit_transform(WILD), atol=1e-6
+        )
 
 
 def test_the_robust_scale_keeps_order_and_stays_within_three():
@@ -208,9 +253,10 @@ def test_one_wild_value_moves_the_robust_scale_little():
     assert abs(SmoothScaler().fit(calm).scale_ / SmoothScaler().fit(wild).scale_ - 1) < 0.05
 
 
-@pytest.mark.parametrize("values, largest",
-                         [([0.0] * 9 + [8.0], 2.0), ([0.0] * 9 + [1e-6], 2.0), ([5.0] * 10, 0.0),
-                          ([0.0] * 8 + [1.0] * 2, 2.0)])
+@pytest.mark.parametrize(
+    "values, largest",
+    [([0.0] * 9 + [8.0], 2.0), ([0.0] * 9 + [1e-6], 2.0), ([5.0] * 10, 0.0), ([0.0] * 8 + [1.0] * 2, 2.0)],
+)
 def test_a_column_without_spread_in_the_middle_is_still_scaled(values, largest):
     z = SmoothScaler().fit_transform(np.array(values)[:, None])
     assert z.max() == pytest.approx(largest / np.sqrt(1 + (largest / 3) ** 2)) and np.isfinite(z).all()
@@ -233,10 +279,14 @@ def test_gaps_are_told_in_numbers_and_in_categories_alike():
 
 # ---- the cleaner
 
+
 def test_bounds_are_learned_in_fit():
     train, wild = pd.DataFrame({"x": np.arange(100.0)}), pd.DataFrame({"x": [1e6]})
-    q1, q3 = np.quantile(np.arange(100.0), [.25, .75])
-    def cleaned(**options): return Cleaner(**options).fit(train).transform(wild).x.item()
+    q1, q3 = np.quantile(np.arange(100.0), [0.25, 0.75])
+
+    def cleaned(**options):
+        return Cleaner(**options).fit(train).transform(wild).x.item()
+
     assert cleaned() == 1e6
     assert cleaned(outliers="iqr") == pytest.approx(q3 + 1.5 * (q3 - q1))
     assert cleaned(outliers="iqr", iqr_factor=3) == pytest.approx(q3 + 3 * (q3 - q1))
@@ -268,10 +318,14 @@ def test_a_column_without_a_single_value_in_training_becomes_zero():
 
 def test_learned_state_is_plain():
     state = {k: v for k, v in vars(Cleaner(outliers="iqr").fit(mixed())).items() if k.endswith("_")}
+
     def plain(v):
-        if isinstance(v, list): return all(map(plain, v))
-        if isinstance(v, dict): return all(map(plain, [*v, *v.values()]))
+        if isinstance(v, list):
+            return all(map(plain, v))
+        if isinstance(v, dict):
+            return all(map(plain, [*v, *v.values()]))
         return type(v) in (str, int, float)
+
     assert state and all(map(plain, state.values()))
 
 
@@ -283,10 +337,14 @@ def test_cleaning_leaves_its_input_alone():
 
 
 def test_nullable_and_categorical_types_are_understood():
-    frame = pd.DataFrame({"i": pd.array([1, None, 3], dtype="Int64"),
-                          "b": pd.array([True, None, False], dtype="boolean"),
-                          "c": pd.Categorical(["u", None, "v"]),
-                          "s": pd.array(["p", None, "q"], dtype="string")})
+    frame = pd.DataFrame(
+        {
+            "i": pd.array([1, None, 3], dtype="Int64"),
+            "b": pd.array([True, None, False], dtype="boolean"),
+            "c": pd.Categorical(["u", None, "v"]),
+            "s": pd.array(["p", None, "q"], dtype="string"),
+        }
+    )
     clean = Cleaner().fit_transform(frame)
     assert clean.i.tolist() == [1, 2, 3]
     assert clean.b.tolist() == ["True", "missing", "False"]
@@ -294,8 +352,17 @@ def test_nullable_and_categorical_types_are_understood():
     assert clean.s.tolist() == ["p", "missing", "q"]
 
 
-@pytest.mark.parametrize("options",
-                         [{"outliers": "zscore"}, {"iqr_factor": 0}, {"iqr_factor": -1},
-                          {"indicators": "yes"}, {"impossible": ["Age"]}, {"min_missing": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"outliers": "zscore"},
+        {"iqr_factor": 0},
+        {"iqr_factor": -1},
+        {"indicators": "yes"},
+        {"impossible": ["Age"]},
+        {"min_missing": 0},
+    ],
+)
 def test_a_wrong_option_is_named(options):
-    with pytest.raises(ValueError, match=next(iter(options))): Cleaner(**options).fit(HEART.X)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Cleaner(**options).fit(HEART.X)

@@ -2,6 +2,7 @@
 
 The folder first_edition has a store that it made, and what it said of it (`make.py` there tells how).
 """
+
 import importlib
 import importlib.metadata
 import json
@@ -31,8 +32,15 @@ GOLDEN = json.loads((FIRST / "golden.json").read_text(encoding="utf-8"))
 RUNS, MADE = GOLDEN["runs"], GOLDEN["made"]
 LIBRARIES = {n: MADE["libraries"][n] for n in ("numpy", "scikit-learn", "keras", "tensorflow", "lightgbm")}
 TRAINED_HERE = [r for r in RUNS if r["config"].get("backend") not in ("keras", "lightgbm")]
-STEPS = ["BinaryEncoder", "FrequencyEncoder", "HeartFeatures", "ClippedScaler", "SmoothScaler",
-         "binary", "nominal"]
+STEPS = [
+    "BinaryEncoder",
+    "FrequencyEncoder",
+    "HeartFeatures",
+    "ClippedScaler",
+    "SmoothScaler",
+    "binary",
+    "nominal",
+]
 DOTTED = ["mlp_bench.cleaning.Cleaner", *(f"mlp_bench.features.{name}" for name in STEPS)]
 SERVING = "mlp_bench.manager.read_model"
 
@@ -46,18 +54,24 @@ def same(values, golden, near=2e-3):
     np.testing.assert_allclose(values, golden, rtol=1e-12 if EXACT else 0, atol=1e-12 if EXACT else near)
 
 
-def settings_of(case): return ", ".join(f"{k}={v}" for k, v in case["config"].items()) or "defaults"
+def settings_of(case):
+    return ", ".join(f"{k}={v}" for k, v in case["config"].items()) or "defaults"
 
 
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory):
     "The store, its files and its table, as they were"
-    def number(text): return [int(n) for n in text.split(".")[:2]]
+
+    def number(text):
+        return [int(n) for n in text.split(".")[:2]]
+
     folder, then = tmp_path_factory.mktemp("first_edition"), MADE["libraries"]["mlflow"]
-    if number(version("mlflow")) < number(then): pytest.skip("a newer MLflow made this store")
+    if number(version("mlflow")) < number(then):
+        pytest.skip("a newer MLflow made this store")
     with closing(sqlite3.connect(folder / "mlflow.db")) as db:
         db.executescript((FIRST / "mlflow.sql").read_text(encoding="utf-8"))
-    with zipfile.ZipFile(FIRST / "mlartifacts.zip") as archive: archive.extractall(folder / "mlartifacts")
+    with zipfile.ZipFile(FIRST / "mlartifacts.zip") as archive:
+        archive.extractall(folder / "mlartifacts")
     shutil.copy(FIRST / "own.csv", folder)
     if version("mlflow") != then:
         upgrade = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{folder}/mlflow.db"]
@@ -84,7 +98,8 @@ def at_first(monkeypatch):
 
 @pytest.fixture
 def without_keras(monkeypatch):
-    for name in "tensorflow", "keras": monkeypatch.setitem(sys.modules, name, None)
+    for name in "tensorflow", "keras":
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 def stored(run_id):
@@ -95,7 +110,8 @@ def stored(run_id):
 
 def readable(r):
     "Whether the libraries that the model of a run needs can read what those of that time wrote"
-    if r["config"].get("backend") == "lightgbm": pytest.importorskip("lightgbm")
+    if r["config"].get("backend") == "lightgbm":
+        pytest.importorskip("lightgbm")
     return r
 
 
@@ -105,6 +121,7 @@ def model_folders(store):  # run → its model's folder
 
 
 # ---- keys
+
 
 @pytest.mark.parametrize("case", GOLDEN["keys"], ids=settings_of)
 def test_a_configuration_keeps_its_key(case, at_first, monkeypatch):
@@ -119,12 +136,16 @@ def test_a_key_names_the_libraries_that_compute(at_first, monkeypatch):
         config = mlp_bench.Config(backend=backend)
         old = key_of(config, heart)
         with monkeypatch.context() as newer:
-            newer.setattr(importlib.metadata, "distribution",
-                          lambda name: SimpleNamespace(version="99") if name == library else before(name))
+            newer.setattr(
+                importlib.metadata,
+                "distribution",
+                lambda name: SimpleNamespace(version="99") if name == library else before(name),
+            )
             assert key_of(config, heart) != old
 
 
 # ---- digits
+
 
 def readme_scores():
     "Of each metric its mean and the ends of its interval, from the first table of README.md"
@@ -141,13 +162,16 @@ def test_the_scores_that_readme_shows_come_out_again(store):
     same([told.runs[0].metrics[m] for m in golden], list(golden.values()), near=0.01)
     again = [[f"{row[m + end]:.3f}" for end in ("", "_lo", "_hi")] for m in metrics]
     assert len(shown) == 4
-    if EXACT: assert again == shown
-    else: np.testing.assert_allclose(np.array(again, float), np.array(shown, float), atol=0.01)
+    if EXACT:
+        assert again == shown
+    else:
+        np.testing.assert_allclose(np.array(again, float), np.array(shown, float), atol=0.01)
 
 
 @pytest.mark.parametrize("r", TRAINED_HERE, ids=settings_of)
 def test_training_again_gives_the_stored_folds_and_predictions(r, unpacked, monkeypatch):
-    if not EXACT and r["config"].get("backend"): pytest.skip("a baseline of another scikit-learn")
+    if not EXACT and r["config"].get("backend"):
+        pytest.skip("a baseline of another scikit-learn")
     monkeypatch.chdir(unpacked)
     folds, oof, curve = evaluate(make.config(r["config"]), make.loaded(r["config"]))
     then = unpacked / "mlartifacts" / r["run_id"] / "artifacts"
@@ -161,10 +185,12 @@ def test_training_again_gives_the_stored_folds_and_predictions(r, unpacked, monk
 
 
 @pytest.mark.parametrize("what", ["out_of_fold", "networks", "fleet"])
-def test_networks_of_all_kinds_say_the_same(what): same(getattr(make, what)(), GOLDEN[what])
+def test_networks_of_all_kinds_say_the_same(what):
+    same(getattr(make, what)(), GOLDEN[what])
 
 
 # ---- the store
+
 
 def test_a_moved_store_lists_its_runs(store):
     found = mlp_bench.runs()
@@ -197,7 +223,8 @@ def test_its_runs_are_contrasted_as_before(store, at_first):
 def test_a_stored_configuration_is_answered_from_the_store(store, at_first):
     before = mlp_bench.runs()
     for r in RUNS:
-        if r["config"].get("backend") == "lightgbm": continue  # which may not be installed
+        if r["config"].get("backend") == "lightgbm":
+            continue  # which may not be installed
         found = mlp_bench.run(make.config(r["config"]))
         assert found.cached and (found.run_id, found.key) == (r["run_id"], r["key"])
         assert found.metrics == pytest.approx(r["metrics"], rel=0, abs=0, nan_ok=True)
@@ -229,7 +256,8 @@ def test_names_that_stored_files_call_by_their_place_are_still_there(unpacked):
         assert callable(getattr(importlib.import_module(module), own)), name
     modules, named = {name.rpartition(".")[0] for name in DOTTED}, set()
     for file in unpacked.rglob("*.skops"):
-        with zipfile.ZipFile(file) as archive: schema = archive.read("schema.json").decode()
+        with zipfile.ZipFile(file) as archive:
+            schema = archive.read("schema.json").decode()
         named |= {name for name in DOTTED if name.rpartition(".")[2] in schema}
         assert set(re.findall(r'"(mlp_bench[\w.]+)"', schema)) <= modules, file
     assert named == set(DOTTED), "the store has an example of each"
@@ -261,13 +289,30 @@ def test_a_purge_removes_the_files_of_a_run_and_no_other(store):
 
 # ---- names
 
+
 def test_public_names_can_be_imported():
     from mlp_bench import Cleaner, Config, Fleet, KerasMLPClassifier, NumpyMLPClassifier, TextbookMLP
     from mlp_bench import audit, compare, contrast, dashboard, fit_fleet, load, load_model, preset, purge
     from mlp_bench import rank, recipe, report, run, runs, sweep
+
     classes = [Cleaner, Config, Fleet, KerasMLPClassifier, NumpyMLPClassifier, TextbookMLP]
-    functions = [audit, compare, contrast, dashboard, fit_fleet, load, load_model, preset, purge,
-                 rank, recipe, report, run, runs, sweep]
+    functions = [
+        audit,
+        compare,
+        contrast,
+        dashboard,
+        fit_fleet,
+        load,
+        load_model,
+        preset,
+        purge,
+        rank,
+        recipe,
+        report,
+        run,
+        runs,
+        sweep,
+    ]
     assert all(isinstance(c, type) for c in classes) and all(map(callable, functions))
 
 
@@ -277,4 +322,5 @@ def test_public_names_are_what_they_were_even_after_every_module_has_been_import
     assert asked.returncode == 0, asked.stderr
     found, golden = json.loads(asked.stdout), GOLDEN["names"]
     assert set(golden) <= set(found), "`compare` is something that can be called, and no more is said of it"
-    for name in golden.keys() - {"compare"}: assert found[name] == golden[name], name
+    for name in golden.keys() - {"compare"}:
+        assert found[name] == golden[name], name

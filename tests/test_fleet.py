@@ -1,4 +1,5 @@
 """A fleet trains many networks at once, and each as if it were alone."""
+
 import os
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from mlp_bench.fleet import Fleet, Task, blocks_of
 
 X, y = make_classification(150, 7, n_informative=4, flip_y=0.1, random_state=3)
 WEIGHTS = np.random.default_rng(0).random(150) + 0.5
-OF_EACH = [dict(learning_rate=1e-3, dropout=0.0),
-           dict(learning_rate=3e-3, dropout=0.2, weight_decay=0.1, l2=1e-2),
-           dict(learning_rate=1e-2, dropout=0.5, l2=1e-3, label_smoothing=0.2)]
+OF_EACH = [
+    dict(learning_rate=1e-3, dropout=0.0),
+    dict(learning_rate=3e-3, dropout=0.2, weight_decay=0.1, l2=1e-2),
+    dict(learning_rate=1e-2, dropout=0.5, l2=1e-3, label_smoothing=0.2),
+]
 
 
 def rows(dtype, member=0):
@@ -45,11 +48,13 @@ def gap(epochs=8, batch_size=32, dtype="float64", **options):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimiser_gives_the_textbooks_weights(optimizer): assert gap(optimizer=optimizer) <= 1e-12
+def test_every_optimiser_gives_the_textbooks_weights(optimizer):
+    assert gap(optimizer=optimizer) <= 1e-12
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_gives_the_textbooks_weights(activation): assert gap(activation=activation) <= 1e-12
+def test_every_activation_gives_the_textbooks_weights(activation):
+    assert gap(activation=activation) <= 1e-12
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 140, 1000])
@@ -58,21 +63,26 @@ def test_every_batch_size_gives_the_textbooks_weights(batch_size):
 
 
 @pytest.mark.parametrize("hidden", [(), (9,), (5, 6, 7, 8)])
-def test_every_depth_gives_the_textbooks_weights(hidden): assert gap(hidden=hidden) <= 1e-12
+def test_every_depth_gives_the_textbooks_weights(hidden):
+    assert gap(hidden=hidden) <= 1e-12
 
 
-def test_keras_dropout_gives_the_textbooks_weights(): assert gap(rng="keras", epochs=3) <= 1e-12
+def test_keras_dropout_gives_the_textbooks_weights():
+    assert gap(rng="keras", epochs=3) <= 1e-12
 
 
-def test_single_precision_follows_the_textbook_for_a_while(): assert gap(dtype="float32", epochs=20) <= 1e-5
+def test_single_precision_follows_the_textbook_for_a_while():
+    assert gap(dtype="float32", epochs=20) <= 1e-5
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_member_has_the_same_bits_as_alone(dtype):
     alone, together, tables = nets(dtype), nets(dtype), [rows(dtype, k) for k in range(3)]
-    for net, table in zip(alone, tables): Fleet([net]).train([table], 20)
+    for net, table in zip(alone, tables):
+        Fleet([net]).train([table], 20)
     Fleet(together).train(tables, 20)
-    for a, b in zip(alone, together): assert np.array_equal(a.theta, b.theta)
+    for a, b in zip(alone, together):
+        assert np.array_equal(a.theta, b.theta)
 
 
 def test_tables_longer_than_a_chunk_give_the_textbooks_weights():
@@ -86,9 +96,11 @@ def test_tables_longer_than_a_chunk_give_the_textbooks_weights():
 
 def test_averaging_gives_the_textbooks_weights():
     by_hand, members, tables = nets(), nets(), [rows("float64", k) for k in range(3)]
-    for net, table in zip(by_hand, tables): train(net, *table, epochs=6, average_last=0.5)
+    for net, table in zip(by_hand, tables):
+        train(net, *table, epochs=6, average_last=0.5)
     Fleet(members).train(tables, 6, average_last=0.5)
-    for a, b in zip(by_hand, members): np.testing.assert_allclose(a.theta, b.theta, atol=1e-12)
+    for a, b in zip(by_hand, members):
+        np.testing.assert_allclose(a.theta, b.theta, atol=1e-12)
 
 
 def test_each_member_stops_early_at_its_own_best_epoch():
@@ -101,7 +113,8 @@ def test_each_member_stops_early_at_its_own_best_epoch():
     for (curve, checks), (other, others) in zip(alone, together):
         np.testing.assert_allclose(curve, other, rtol=1e-9)
         np.testing.assert_allclose(checks, others, rtol=1e-9)
-    for a, b in zip(by_hand, members): np.testing.assert_allclose(a.theta, b.theta, atol=1e-12)
+    for a, b in zip(by_hand, members):
+        np.testing.assert_allclose(a.theta, b.theta, atol=1e-12)
 
 
 def untamed(learning_rate):
@@ -115,8 +128,10 @@ def test_divergence_of_one_member_names_its_learning_rate_and_step():
 
 
 def test_divergence_is_named_at_the_textbooks_step():
-    with pytest.raises(DivergenceError) as by_hand: train(untamed(1e12), *rows("float32"), epochs=5)
-    with pytest.raises(DivergenceError) as in_fleet: Fleet([untamed(1e12)]).train([rows("float32")], 5)
+    with pytest.raises(DivergenceError) as by_hand:
+        train(untamed(1e12), *rows("float32"), epochs=5)
+    with pytest.raises(DivergenceError) as in_fleet:
+        Fleet([untamed(1e12)]).train([rows("float32")], 5)
     steps = [str(error.value).partition("at step")[2] for error in (by_hand, in_fleet)]
     assert steps[0] == steps[1]
 
@@ -125,10 +140,13 @@ def test_a_member_that_stopped_cannot_diverge_any_more(monkeypatch):
     members, check = nets(learning_rate=1e-3), rows("float64", 9)
     fleet = Fleet(members)
     losses = fleet.losses
+
     def spoiled(size):  # after its third epoch the first member's loss is no number
         values = losses(size)
-        if fleet.steps >= 3 * 5: values[0] = np.nan
+        if fleet.steps >= 3 * 5:
+            values[0] = np.nan
         return values
+
     monkeypatch.setattr(fleet, "losses", spoiled)
     monkeypatch.setattr(members[0], "loss", lambda *a: float(fleet.steps))  # never below the first epoch's
     curves = fleet.train([rows("float64", k) for k in range(3)], 8, validation=[check] * 3, patience=2)
@@ -152,17 +170,28 @@ def five_estimators(**options):
     return [NumpyMLPClassifier(epochs=5, random_state=k, learning_rate=lr, **options) for k, lr in rates]
 
 
-def tables(): return [(X[:n], y[:n]) for n in (120, 100, 120, 100, 150)]
+def tables():
+    return [(X[:n], y[:n]) for n in (120, 100, 120, 100, 150)]
 
 
 def same(many, few):
-    def arrays(nets): return [a for net in nets for a in [*net.coefs_, net.loss_curve_]]
+    def arrays(nets):
+        return [a for net in nets for a in [*net.coefs_, net.loss_curve_]]
+
     return all(map(np.array_equal, arrays(many), arrays(few)))
 
 
-@pytest.mark.parametrize("options", [
-    dict(), dict(ensemble=3), dict(early_stopping=True, patience=2), dict(average_last=0.5),
-    dict(class_weight="balanced")], ids=lambda options: next(iter(options), "plain"))
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(),
+        dict(ensemble=3),
+        dict(early_stopping=True, patience=2),
+        dict(average_last=0.5),
+        dict(class_weight="balanced"),
+    ],
+    ids=lambda options: next(iter(options), "plain"),
+)
 def test_fitting_together_equals_fitting_one_by_one(options):
     together = fit_fleet(five_estimators(**options), tables())
     alone = [net.fit(*table) for net, table in zip(five_estimators(**options), tables())]
@@ -180,8 +209,14 @@ def test_sample_weights_reach_the_fleet():
 def test_blocks_hold_only_networks_that_can_keep_step():
     mixed = [*five_estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
     data = [*tables(), tables()[0], tables()[0]]
-    tasks = [Task(net.get_params(), *net._prepare(*table)[:3], 0, i) for i, (net, table) in enumerate(zip(mixed, data))]
-    def folds(size): return sorted([task.fold for task in block] for block in blocks_of(tasks, size))
+    tasks = [
+        Task(net.get_params(), *net._prepare(*table)[:3], 0, i)
+        for i, (net, table) in enumerate(zip(mixed, data))
+    ]
+
+    def folds(size):
+        return sorted([task.fold for task in block] for block in blocks_of(tasks, size))
+
     assert folds(32) == [[0, 2], [1, 3], [4], [5], [6]]
     assert folds(1) == [[0], [1], [2], [3], [4], [5], [6]]
 
@@ -217,12 +252,16 @@ def test_a_killed_worker_is_an_error_and_not_a_hang(monkeypatch):
     monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
     long = [NumpyMLPClassifier(epochs=3000, random_state=k) for k in range(64)]  # blocks of some seconds each
     before = children()
+
     def kill():
-        while not children() - before: time.sleep(0.05)
+        while not children() - before:
+            time.sleep(0.05)
         time.sleep(0.5)
         os.kill((children() - before).pop(), signal.SIGKILL)
+
     threading.Thread(target=kill, daemon=True).start()
-    with pytest.raises(BrokenProcessPool): fit_fleet(long, [(X, y)] * 64, n_jobs=2)
+    with pytest.raises(BrokenProcessPool):
+        fit_fleet(long, [(X, y)] * 64, n_jobs=2)
     assert not any(hasattr(net, "coefs_") for net in long)
     two, one = (fit_fleet(five_estimators(), tables(), n_jobs=n) for n in (2, 1))
     assert same(two, one)  # the next training works
@@ -239,11 +278,15 @@ def test_no_process_stays_behind_and_joblib_goes_on_working(monkeypatch):
 @pytest.mark.parametrize("rates", [(0.01, 0.2, 0.3), (0.7, 0.15, 0.95)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rates_of_others_do_not_change_a_members_bits(rates, dtype):
-    def make(): return [TextbookMLP([7, 6, 5, 4, 1], dropout=rate, dtype=dtype, seed=1) for rate in rates]
+    def make():
+        return [TextbookMLP([7, 6, 5, 4, 1], dropout=rate, dtype=dtype, seed=1) for rate in rates]
+
     alone, together, table = make(), make(), rows(dtype)
-    for net in alone: Fleet([net]).train([table], 5)
+    for net in alone:
+        Fleet([net]).train([table], 5)
     Fleet(together).train([table] * 3, 5)
-    for a, b in zip(alone, together): assert np.array_equal(a.theta, b.theta)
+    for a, b in zip(alone, together):
+        assert np.array_equal(a.theta, b.theta)
 
 
 def test_single_rows_as_batches_of_a_long_table():
@@ -272,8 +315,10 @@ def test_tables_that_do_not_fit_together_are_refused():
         Fleet(nets()).train([rows("float64"), short, short], 1)
     with pytest.raises(ValueError, match="each of them once"):
         fit_fleet([NumpyMLPClassifier()] * 2, tables()[:2])
-    with pytest.raises(ValueError, match="NumpyMLPClassifiers"): fit_fleet([object()], tables()[:1])
-    with pytest.raises(ValueError): fit_fleet(five_estimators(), tables()[:2])
+    with pytest.raises(ValueError, match="NumpyMLPClassifiers"):
+        fit_fleet([object()], tables()[:1])
+    with pytest.raises(ValueError):
+        fit_fleet(five_estimators(), tables()[:2])
 
 
 def test_a_generator_of_estimators_is_fitted():
@@ -283,12 +328,14 @@ def test_a_generator_of_estimators_is_fitted():
 
 @pytest.mark.slow
 def test_a_million_rows_need_at_most_half_as_much_memory_again():
-    code = ("import resource, numpy as np\nfrom mlp_bench.estimators import NumpyMLPClassifier\n"
-            "X = np.random.default_rng(0).standard_normal((1_000_000, 50), dtype='float32')\n"
-            "y = (X[:, 0] > 0).astype(int)\n"
-            "NumpyMLPClassifier(epochs=1).fit(X[:100], y[:100])\n"
-            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-            "NumpyMLPClassifier(epochs=1, batch_size=256).fit(X, y)\n"
-            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / X.nbytes)")
+    code = (
+        "import resource, numpy as np\nfrom mlp_bench.estimators import NumpyMLPClassifier\n"
+        "X = np.random.default_rng(0).standard_normal((1_000_000, 50), dtype='float32')\n"
+        "y = (X[:, 0] > 0).astype(int)\n"
+        "NumpyMLPClassifier(epochs=1).fit(X[:100], y[:100])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "NumpyMLPClassifier(epochs=1, batch_size=256).fit(X, y)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / X.nbytes)"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) <= 0.5  # of the size of the data

@@ -1,4 +1,8 @@
-"""What keeps the house in order that import-linter and ruff cannot see: these tests read the source as syntax trees."""
+"""What keeps the house in order that import-linter and ruff cannot see.
+
+These tests read the source as syntax trees.
+"""
+
 import ast
 import json
 import pkgutil
@@ -21,7 +25,9 @@ def name(path):
 
 
 def code_cells(path):
-    return ["".join(c["source"]) for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+    return [
+        "".join(c["source"]) for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code"
+    ]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -34,11 +40,23 @@ def test_no_module_imports_another_by_its_name_in_a_string(path):
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_no_module_takes_a_private_name_of_another(path):
     tree = ast.parse(path.read_text("utf-8"))
-    own = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.level or "mlp_bench" in (n.module or ""))]
+    own = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.ImportFrom) and (n.level or "mlp_bench" in (n.module or ""))
+    ]
     taken = [alias.name for n in own for alias in n.names if alias.name.startswith("_")]
-    modules = {alias.asname or alias.name for n in own for alias in n.names if alias.name in set(map(name, MODULES))}
-    taken += [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("_")
-              and isinstance(n.value, ast.Name) and n.value.id in modules]
+    modules = {
+        alias.asname or alias.name for n in own for alias in n.names if alias.name in set(map(name, MODULES))
+    }
+    taken += [
+        ast.unparse(n)
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute)
+        and n.attr.startswith("_")
+        and isinstance(n.value, ast.Name)
+        and n.value.id in modules
+    ]
     assert not taken
 
 

@@ -1,4 +1,8 @@
-"""The chapters are the source and the first tests: each runs from top to bottom, and the modules are what they export."""
+"""The chapters are the source and the first tests.
+
+Each runs from top to bottom, and the modules are what they export.
+"""
+
 import multiprocessing
 import os
 import re
@@ -13,13 +17,18 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 
 
-FORKS = multiprocessing.get_context("forkserver")  # a process that has imported what most chapters need, and forks
-FORKS.set_forkserver_preload(["nbdev.test", "matplotlib.pyplot", "mlflow", "mlp_bench.manager", "mlp_bench.reports"])
+FORKS = multiprocessing.get_context(
+    "forkserver"
+)  # a process that has imported what most chapters need, and forks
+FORKS.set_forkserver_preload(
+    ["nbdev.test", "matplotlib.pyplot", "mlflow", "mlp_bench.manager", "mlp_bench.reports"]
+)
 
 
 def run_notebook(name, skip, log, environment):
     "In a process of its own: run one notebook as nbdev does; what it prints goes into a file"
     from nbdev.test import test_nb
+
     os.environ.update(environment)
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
@@ -47,7 +56,8 @@ def without_paths(path):
 def test_modules_are_what_the_notebooks_export(tmp_path):
     out = tmp_path / "mlp_bench"
     out.mkdir()
-    for name in NOTEBOOKS: nb_export(str(ROOT / "nbs" / name), lib_path=str(out))
+    for name in NOTEBOOKS:
+        nb_export(str(ROOT / "nbs" / name), lib_path=str(out))
     exported = {p.name for p in out.glob("*.py")}
     assert {p.name for p in (ROOT / "mlp_bench").glob("*.py")} == {*exported, "__init__.py", "_modidx.py"}
     drifted = [n for n in sorted(exported) if without_paths(out / n) != without_paths(ROOT / "mlp_bench" / n)]

@@ -1,4 +1,5 @@
 """Odd numbers in, sound probabilities out: or an error that says what diverged."""
+
 import os
 import subprocess
 import sys
@@ -32,24 +33,30 @@ TABLES = {
     "single feature": (Z[:, :1], Y),
     "the label itself": (Y[:, None].astype(float), Y),
     "99 to 1": (rng.normal(size=(200, 3)) + 2 * RARE[:, None], RARE),
-    "1e-30": (Z * 1e-30, Y), "1e30": (Z * 1e30, Y), "1e-300": (Z * 1e-300, Y), "1e99": (Z * 1e99, Y),
+    "1e-30": (Z * 1e-30, Y),
+    "1e30": (Z * 1e30, Y),
+    "1e-300": (Z * 1e-300, Y),
+    "1e99": (Z * 1e99, Y),
     "all scales at once": (Z[:, :1] * 10.0 ** np.arange(-30, 31, 10), Y),
     "far from zero": (Z + 1e12, Y),
     "beyond 2^53": (BIG.astype(float), Y),
     "one wild value": (np.vstack([Z[:-1], [1e90, -1e90, 0]]), Y),
     "denormal": (np.full((N, 1), 5e-324) * (1 + Y[:, None]), Y),
     "duplicated rows": (np.repeat(Z[:4], N // 4, axis=0), Y),
-    "more columns than rows": (rng.normal(size=(20, 300)), Y[:20])}
+    "more columns than rows": (rng.normal(size=(20, 300)), Y[:20]),
+}
 WHOLE = {"beyond 2^53": BIG, "beyond 2^53 text": (2**53 + np.arange(N)[:, None]).astype(str).astype(object)}
 
 
-def sound(p): assert np.isfinite(p).all() and (p >= 0).all() and (p <= 1).all(), p
+def sound(p):
+    assert np.isfinite(p).all() and (p >= 0).all() and (p <= 1).all(), p
 
 
 def probabilities(X, y, **settings):
     "Those of a network on standardised inputs, checked; None where training diverged and said so"
     X = StandardScaler().fit_transform(X)
-    try: net = NumpyMLPClassifier(**{**dict(epochs=3, random_state=0), **settings}).fit(X, y)
+    try:
+        net = NumpyMLPClassifier(**{**dict(epochs=3, random_state=0), **settings}).fit(X, y)
     except DivergenceError as error:
         assert "learning_rate" in str(error) and len(str(error).splitlines()) == 1
         return None
@@ -65,7 +72,8 @@ def test_any_table_gives_sound_probabilities(table, dtype):
     assert probabilities(*TABLES[table], dtype=dtype) is not None
 
 
-def dataset(X, y): return Dataset("table", pd.DataFrame(X).rename(columns="c{}".format), y, "t", (0, 1))
+def dataset(X, y):
+    return Dataset("table", pd.DataFrame(X).rename(columns="c{}".format), y, "t", (0, 1))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -94,7 +102,8 @@ def test_an_absurd_learning_rate_diverges_in_words_or_not_at_all(activation, opt
     precise = dict(dtype="float64", ensemble=2, early_stopping=True)
     for settings in dict(), dict(weight_decay=1.0, average_last=0.5), precise:
         settings |= dict(activation=activation, optimizer=optimizer, epochs=30)
-        for rate in 1e3, 1e30: probabilities(Z, Y, learning_rate=rate, **settings)
+        for rate in 1e3, 1e30:
+            probabilities(Z, Y, learning_rate=rate, **settings)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -121,8 +130,10 @@ def test_inputs_that_were_never_scaled(optimizer):
     "The estimator alone, without a recipe, as someone may use it"
     for scale in 1e-30, 1e10, 1e30, 1e37:
         net = NumpyMLPClassifier(epochs=3, optimizer=optimizer, random_state=0)
-        try: sound(net.fit(Z * scale, Y).predict_proba(Z * scale))
-        except DivergenceError: pass
+        try:
+            sound(net.fit(Z * scale, Y).predict_proba(Z * scale))
+        except DivergenceError:
+            pass
 
 
 # ---- the same seed, the same bits
@@ -151,8 +162,14 @@ print(digest.hexdigest())
 def bits(threads, calls=1):
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(threads))
-    done = subprocess.run([sys.executable, "-c", CODE, str(calls)], capture_output=True, text=True, cwd=ROOT,
-                          env=environment, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(calls)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -184,12 +201,14 @@ print(loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.timeout(1200)
 def test_a_million_rows_of_fifty_columns_fit_into_six_gigabytes(tmp_path):
     import pyarrow as pa, pyarrow.csv
+
     numbers = np.random.default_rng(0).normal(size=(10**6, 50)).round(6)
     columns = {f"c{i}": numbers[:, i] for i in range(50)}
     path = tmp_path / "long.csv"
     pa.csv.write_csv(pa.table(columns | {"t": (numbers[:, 0] > 0).astype(int)}), path)
-    done = subprocess.run([sys.executable, "-c", LONG, str(path)], capture_output=True, text=True, cwd=ROOT,
-                          timeout=1100)
+    done = subprocess.run(
+        [sys.executable, "-c", LONG, str(path)], capture_output=True, text=True, cwd=ROOT, timeout=1100
+    )
     assert done.returncode == 0, done.stderr
     loaded, peak = (int(k) / 2**20 for k in done.stdout.split())  # GiB
     print(f"{path.stat().st_size / 1e9:.2f} GB of CSV: {loaded:.2f} GiB to load, {peak:.2f} GiB in all")

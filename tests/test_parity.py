@@ -1,4 +1,5 @@
 """NumPy and live Keras, from the same seed, hold the same weights."""
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
@@ -52,11 +53,18 @@ def test_every_activation_agrees(activation, of):
     assert gap(of, activation=activation, dtype="float64", epochs=6) <= 1e-14
 
 
-@pytest.mark.parametrize("options", [
-    dict(early_stopping=True, patience=3, learning_rate=0.01, epochs=60), dict(average_last=0.5, epochs=5),
-    dict(ensemble=2, epochs=2), dict(initializer="glorot_normal", epochs=2),
-    dict(hidden_layer_sizes=(8, 8, 8), batch_size=7, epochs=2), dict(hidden_layer_sizes=(), epochs=3)],
-    ids=lambda options: next(iter(options)))
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(early_stopping=True, patience=3, learning_rate=0.01, epochs=60),
+        dict(average_last=0.5, epochs=5),
+        dict(ensemble=2, epochs=2),
+        dict(initializer="glorot_normal", epochs=2),
+        dict(hidden_layer_sizes=(8, 8, 8), batch_size=7, epochs=2),
+        dict(hidden_layer_sizes=(), epochs=3),
+    ],
+    ids=lambda options: next(iter(options)),
+)
 def test_estimators_agree_through_the_front_door(options):
     assert gap(dtype="float64", **options) <= 1e-14
 
@@ -66,9 +74,17 @@ AFTER_1800_STEPS = [(textbook, 1e-14), (estimator, 1e-12)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("extras", [
-    dict(dropout=0.0), dict(dropout=0.2), dict(dropout=0.0, l2=1e-3), dict(dropout=0.0, weight_decay=4e-3),
-    EVERYTHING], ids=["plain", "dropout", "l2", "decay", "everything"])
+@pytest.mark.parametrize(
+    "extras",
+    [
+        dict(dropout=0.0),
+        dict(dropout=0.2),
+        dict(dropout=0.0, l2=1e-3),
+        dict(dropout=0.0, weight_decay=4e-3),
+        EVERYTHING,
+    ],
+    ids=["plain", "dropout", "l2", "decay", "everything"],
+)
 @pytest.mark.parametrize("of, allowed", AFTER_1800_STEPS, ids=["textbook", "estimator"])
 def test_float64_weights_agree_after_1800_steps(optimizer, extras, of, allowed):
     assert gap(of, optimizer=optimizer, dtype="float64", epochs=100, **extras) <= allowed

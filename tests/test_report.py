@@ -1,4 +1,5 @@
 """The report: one file that loads nothing, escapes what came from data, and holds the same numbers twice."""
+
 import re
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from mlp_bench.reports import report_plans, report
 QUICK = dict(backends=("numpy", "logistic"), epochs=3)
 
 
-def without_figures(page): return re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+def without_figures(page):
+    return re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
 
 
 @pytest.fixture
@@ -45,8 +47,14 @@ def test_a_second_report_holds_the_same_numbers(nasty):
 @pytest.mark.parametrize("plan", ["cv:3", "holdout"])
 def test_every_plan_gives_a_page_with_every_part(store, plan):
     page = report("heart", plan=plan, **QUICK)
-    for part in ("heart-restored, each group left out in turn", "NumPy against the others",
-                 "Further measures", "Figures", "To do it again", "not for clinical use"):
+    for part in (
+        "heart-restored, each group left out in turn",
+        "NumPy against the others",
+        "Further measures",
+        "Figures",
+        "To do it again",
+        "not for clinical use",
+    ):
         assert part in page
 
 
@@ -56,7 +64,8 @@ def test_only_the_heart_data_bring_the_restored_table():
 
 
 def test_a_mistake_is_named_before_anything_is_trained(no_store):
-    with pytest.raises(InputError, match="preset"): report("heart", "best")
+    with pytest.raises(InputError, match="preset"):
+        report("heart", "best")
     command = [sys.executable, "-c", "from mlp_bench.cli import app; app()", "report"]
     for wrong in (["--backend", "torch"], ["--out", "nowhere/report.html"], ["none.csv", "--target", "y"]):
         done = subprocess.run([*command, *wrong], capture_output=True, text=True)

@@ -1,4 +1,5 @@
 """One table of settings: whoever reads a setting has its name, default, bounds and choices from there."""
+
 import inspect
 import math
 import pickle
@@ -9,8 +10,19 @@ import pytest
 from sklearn.utils._param_validation import InvalidParameterError
 
 from mlp_bench import cli, stats, workbench
-from mlp_bench.config import (CONTRAST_METRICS, LOWER_IS_BETTER, METRIC_TABLE, METRIC_TITLES, METRICS,
-                              NET_PARAMS, NETWORKS, PRESETS, SETTINGS, Config, format_metric)
+from mlp_bench.config import (
+    CONTRAST_METRICS,
+    LOWER_IS_BETTER,
+    METRIC_TABLE,
+    METRIC_TITLES,
+    METRICS,
+    NET_PARAMS,
+    NETWORKS,
+    PRESETS,
+    SETTINGS,
+    Config,
+    format_metric,
+)
 from mlp_bench.core import InputError
 from mlp_bench.estimators import NumpyMLPClassifier
 from mlp_bench.evaluation import BACKENDS, BOOSTERS, RECIPE_VERSIONS, SCORES, check
@@ -40,7 +52,7 @@ def by_table(name, value):
 
 
 def by_form(name, value):
-    f, = (f for f in workbench.FORM if f["name"] == name)
+    (f,) = (f for f in workbench.FORM if f["name"] == name)
     workbench.configs_of({name: value})
     assert f["min"] <= value <= f.get("max", math.inf)
 
@@ -50,8 +62,10 @@ def by_estimator(name, value):
 
 
 def accepts(place, name, value):
-    try: place(name, value)
-    except (InputError, InvalidParameterError): return False
+    try:
+        place(name, value)
+    except (InputError, InvalidParameterError):
+        return False
     return True
 
 
@@ -74,27 +88,47 @@ def test_estimators_have_the_names_and_defaults_of_the_table(estimator):
 
 def test_the_parameters_of_a_network_are_these_and_no_others():
     assert NET_PARAMS == [
-        "hidden_layer_sizes", "activation", "dropout", "optimizer", "learning_rate", "weight_decay", "l2",
-        "label_smoothing", "average_last", "initializer", "batch_size", "epochs", "early_stopping",
-        "validation_fraction", "patience", "class_weight", "ensemble", "dtype", "rng"]
+        "hidden_layer_sizes",
+        "activation",
+        "dropout",
+        "optimizer",
+        "learning_rate",
+        "weight_decay",
+        "l2",
+        "label_smoothing",
+        "average_last",
+        "initializer",
+        "batch_size",
+        "epochs",
+        "early_stopping",
+        "validation_fraction",
+        "patience",
+        "class_weight",
+        "ensemble",
+        "dtype",
+        "rng",
+    ]
 
 
 def test_choices_are_those_that_the_code_knows():
     known = dict(activation=ACTIVATIONS, optimizer=OPTIMIZERS, recipe=RECIPES, backend=[*BACKENDS, *BOOSTERS])
-    for name, words in known.items(): assert set(SETTINGS[name].choices) == set(words), name
+    for name, words in known.items():
+        assert set(SETTINGS[name].choices) == set(words), name
     assert set(RECIPES) == set(RECIPE_VERSIONS)
 
 
 @pytest.mark.parametrize("name", [name for name, s in SETTINGS.items() if s.choices])
 def test_another_word_than_a_choice_is_refused_everywhere(name):
-    for place in (by_table, by_form): assert not accepts(place, name, "no such word")
+    for place in (by_table, by_form):
+        assert not accepts(place, name, "no such word")
     assert name not in NET_PARAMS or not accepts(by_estimator, name, "no such word")
 
 
 def test_the_form_the_commands_and_the_configuration_have_all_settings():
     names = [f.name for f in fields(Config)]
     assert names == list(SETTINGS) and {f["name"] for f in workbench.FORM} == set(names)
-    for command in (cli.run, cli.sweep): assert set(names) <= set(inspect.signature(command).parameters)
+    for command in (cli.run, cli.sweep):
+        assert set(names) <= set(inspect.signature(command).parameters)
     assert workbench.configs_of({}) == [Config()]
 
 
@@ -107,20 +141,34 @@ def test_a_configuration_is_a_plain_dataclass():
     assert config.hidden_layer_sizes == (8, 4) and type(config.epochs) is int
 
 
-@pytest.mark.parametrize("settings", [
-    dict(learning_rate=10**400), dict(l2=10**5000), dict(hidden_layer_sizes=[[8], [4, 4]]),
-    dict(hidden_layer_sizes=np.ones((2, 2))), dict(dropout=np.array([0.1, 0.2])), dict(class_weight={0: 2}),
-    dict(epochs=10**400), dict(seed=10**5000), dict(hidden_layer_sizes=(10**400,)),
-    dict(hidden_layer_sizes=None), dict(hidden_layer_sizes="32,16"), dict(optimizer=7),
-    dict(early_stopping=1)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(learning_rate=10**400),
+        dict(l2=10**5000),
+        dict(hidden_layer_sizes=[[8], [4, 4]]),
+        dict(hidden_layer_sizes=np.ones((2, 2))),
+        dict(dropout=np.array([0.1, 0.2])),
+        dict(class_weight={0: 2}),
+        dict(epochs=10**400),
+        dict(seed=10**5000),
+        dict(hidden_layer_sizes=(10**400,)),
+        dict(hidden_layer_sizes=None),
+        dict(hidden_layer_sizes="32,16"),
+        dict(optimizer=7),
+        dict(early_stopping=1),
+    ],
+)
 def test_a_value_that_cannot_be_is_one_short_sentence(settings):
-    with pytest.raises(InputError) as caught: check(Config(**settings))
+    with pytest.raises(InputError) as caught:
+        check(Config(**settings))
     text = str(caught.value)
     assert next(iter(settings)) in text and text.endswith(".") and len(text) < 200 and "\n" not in text
 
 
-@pytest.mark.parametrize("text, sizes", [
-    ("32,16", (32, 16)), ("32-16", (32, 16)), ("8", (8,)), (" 32, 16 ", (32, 16))])
+@pytest.mark.parametrize(
+    "text, sizes", [("32,16", (32, 16)), ("32-16", (32, 16)), ("8", (8,)), (" 32, 16 ", (32, 16))]
+)
 def test_layers_are_read_alike_on_the_command_line_and_in_the_form(text, sizes):
     assert cli._configs(dict(hidden_layer_sizes=text), None, ["numpy"])[0].hidden_layer_sizes == sizes
     assert workbench.configs_of(dict(hidden_layer_sizes=text))[0].hidden_layer_sizes == sizes
@@ -130,7 +178,8 @@ def test_layers_are_read_alike_on_the_command_line_and_in_the_form(text, sizes):
 @pytest.mark.parametrize("text", ["", "a", "0", "8,,x", "8,,4", "3.5", "-1,8x", "9" * 30])
 def test_what_is_no_layer_is_refused_alike(text):
     layers = SETTINGS["hidden_layer_sizes"]
-    with pytest.raises(InputError, match="hidden_layer_sizes must be"): layers.check(layers.parse(text))
+    with pytest.raises(InputError, match="hidden_layer_sizes must be"):
+        layers.check(layers.parse(text))
     with pytest.raises(InputError, match="Hidden layers: write"):
         workbench.configs_of(dict(hidden_layer_sizes=text))
 
@@ -142,12 +191,13 @@ def test_no_class_weight_can_be_written():
 
 
 def test_texts_are_left_as_they_are():
-    config, = cli._configs(dict(data=" a b.csv", target="none", positive=" yes"), None, ["numpy"])
+    (config,) = cli._configs(dict(data=" a b.csv", target="none", positive=" yes"), None, ["numpy"])
     assert (config.data, config.target, config.positive) == (" a b.csv", "none", " yes")
 
 
 def test_presets_are_within_the_bounds():
-    for name, settings in PRESETS.items(): check(Config(**settings))
+    for name, settings in PRESETS.items():
+        check(Config(**settings))
 
 
 def test_what_a_setting_needs_is_a_setting():

@@ -1,4 +1,5 @@
 """Sweeps: whoever dies on the way, every result is there, and none twice."""
+
 import json
 import os
 import pickle
@@ -34,7 +35,8 @@ COMMAND = [sys.executable, "-c", "from mlp_bench.cli import main; main()", "swee
 FATAL = 13  # a seed
 
 
-def small(count): return [replace(SMALL, seed=s) for s in range(count)]
+def small(count):
+    return [replace(SMALL, seed=s) for s in range(count)]
 
 
 def complete(configs, n_runs=None):
@@ -43,19 +45,31 @@ def complete(configs, n_runs=None):
     recorded = len(tracking.purgeable(all=True))
     assert recorded == len(table) == (n_runs or len(configs)), "no run is doubled or half"
     assert set(table.key) >= {key_of(c, HEART) for c in configs} and table.key.is_unique
-    for c in (configs[0], configs[-1]): assert find(key_of(c, HEART)).oof.equals(measure(c, HEART).oof)
+    for c in (configs[0], configs[-1]):
+        assert find(key_of(c, HEART)).oof.equals(measure(c, HEART).oof)
 
 
 # What a worker does
 
-VARIED = dict(learning_rate=[1e-3, 1e-2], dropout=[0, 0.3], l2=[0, 1e-3], weight_decay=[0, 0.1],
-              ensemble=[1, 2], label_smoothing=[0, 0.1], class_weight=[None, "balanced"],
-              seed=[0, 1])  # what may differ within a fleet
+VARIED = dict(
+    learning_rate=[1e-3, 1e-2],
+    dropout=[0, 0.3],
+    l2=[0, 1e-3],
+    weight_decay=[0, 0.1],
+    ensemble=[1, 2],
+    label_smoothing=[0, 0.1],
+    class_weight=[None, "balanced"],
+    seed=[0, 1],
+)  # what may differ within a fleet
 FIXED = dict(plan=["cv:3"], epochs=[5], hidden_layer_sizes=[(8, 4)])
 
 
-SHARED = [{}, dict(recipe=["robust"], optimizer=["adamw"], dtype=["float64"], average_last=[0.5]),
-          dict(early_stopping=[True], patience=[2]), dict(plan=["holdout"], rng=["keras"])]
+SHARED = [
+    {},
+    dict(recipe=["robust"], optimizer=["adamw"], dtype=["float64"], average_last=[0.5]),
+    dict(early_stopping=[True], patience=[2]),
+    dict(plan=["holdout"], rng=["keras"]),
+]
 
 
 @pytest.mark.parametrize("others", SHARED)
@@ -102,8 +116,14 @@ def test_a_worker_uses_one_core_and_no_tracking():
 
 
 def test_a_batch_shares_what_a_fleet_must_share_and_everybody_has_work():
-    configs = grid(dict(learning_rate=[1e-3, 2e-3, 3e-3, 4e-3], hidden_layer_sizes=[(4,), (8,)],
-                        recipe=["standard", "robust"], backend=["numpy", "keras", "logistic"]))
+    configs = grid(
+        dict(
+            learning_rate=[1e-3, 2e-3, 3e-3, 4e-3],
+            hidden_layer_sizes=[(4,), (8,)],
+            recipe=["standard", "robust"],
+            backend=["numpy", "keras", "logistic"],
+        )
+    )
     for workers in 1, 2, 3:
         cut = batches(configs, HEART, workers)
         assert sorted(map(repr, sum(cut, []))) == sorted(map(repr, configs)) and len(cut) >= 2 * workers
@@ -114,6 +134,7 @@ def test_a_batch_shares_what_a_fleet_must_share_and_everybody_has_work():
 
 
 # Grids
+
 
 def test_a_random_sample_is_drawn_from_the_grid_and_is_the_same_every_time():
     rates = np.geomspace(1e-4, 1e-1, 50).tolist()
@@ -126,10 +147,12 @@ def test_a_random_sample_is_drawn_from_the_grid_and_is_the_same_every_time():
 
 # The local engine
 
+
 def fatal(configs, dataset):
     "As `work`, but one configuration kills its worker every time, and another one once"
     seeds, once = {c.seed for c in configs}, Path(os.environ["ONCE"])
-    if FATAL in seeds: os.kill(os.getpid(), signal.SIGKILL)
+    if FATAL in seeds:
+        os.kill(os.getpid(), signal.SIGKILL)
     if 2 in seeds and not once.exists():
         once.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -139,16 +162,20 @@ def fatal(configs, dataset):
 @pytest.fixture
 def fresh_workers():
     "loky keeps its workers for whoever comes next, with the environment that they were started in"
-    if reusable_executor._executor: reusable_executor._executor.shutdown(wait=True, kill_workers=True)
+    if reusable_executor._executor:
+        reusable_executor._executor.shutdown(wait=True, kill_workers=True)
 
 
 @pytest.mark.slow
 def test_a_killed_workers_configurations_are_measured_by_another(store):
     configs, killed = small(12), []
+
     def tell(share, text):
-        if not share or killed: return
+        if not share or killed:
+            return
         killed.append(next(iter(reusable_executor._executor._processes)))
         os.kill(killed[0], signal.SIGKILL)
+
     done = sweep(configs, jobs=2, progress=tell)
     assert killed and str(done) == "12 trained, 0 found in the store, 0 skipped"
     complete(configs)
@@ -158,7 +185,8 @@ def test_a_killed_workers_configurations_are_measured_by_another(store):
 
 @pytest.mark.slow
 def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(
-        store, monkeypatch, fresh_workers):
+    store, monkeypatch, fresh_workers
+):
     monkeypatch.setenv("ONCE", str(store / "once"))
     monkeypatch.setattr(sweeps, "work", fatal)
     configs = small(FATAL + 1)
@@ -186,13 +214,23 @@ def test_a_table_that_is_a_read_only_map_of_a_file_is_as_good(tmp_path):
 
 
 def test_one_table_several_backends_and_what_cannot_be_trained(store):
-    configs = grid(dict(backend=["numpy", "logistic", "majority"], seed=[0, 1], early_stopping=[False, True],
-                        average_last=[0, 0.5], plan=["cv:2"], epochs=[1], hidden_layer_sizes=[(4,)]))
+    configs = grid(
+        dict(
+            backend=["numpy", "logistic", "majority"],
+            seed=[0, 1],
+            early_stopping=[False, True],
+            average_last=[0, 0.5],
+            plan=["cv:2"],
+            epochs=[1],
+            hidden_layer_sizes=[(4,)],
+        )
+    )
     done = sweep(configs, jobs=2)
     assert len(done.trained) == 6 + 2, "baselines read no seed but their own, so equal ones are one"
     assert [c.backend for c, _ in done.skipped] == ["numpy"] * 2
     assert all("average_last" in why for _, why in done.skipped) and len(runs()) == 8
-    with pytest.raises(InputError, match="one table"): sweep([SMALL, replace(SMALL, data="heart-restored")])
+    with pytest.raises(InputError, match="one table"):
+        sweep([SMALL, replace(SMALL, data="heart-restored")])
 
 
 def test_a_result_that_arrives_twice_is_stored_once(store):
@@ -212,9 +250,11 @@ def test_ctrl_c_keeps_what_was_finished(store):
     tracking.connect()
     seeds = ",".join(map(str, range(200)))
     args = ["--plan", "cv:10", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", seeds, "--jobs", "2"]
-    child = subprocess.Popen([*COMMAND, *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                             start_new_session=True)
-    while len(runs()) < 3: time.sleep(0.1)
+    child = subprocess.Popen(
+        [*COMMAND, *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while len(runs()) < 3:
+        time.sleep(0.1)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
     _, stderr = child.communicate(timeout=60)
     finished, broken = len(runs()), len(tracking.purgeable(broken=True))
@@ -225,8 +265,10 @@ def test_ctrl_c_keeps_what_was_finished(store):
 
 # The command
 
+
 def test_modules_that_lie_beside_the_data_are_never_imported(store):
-    for name in "joblib", "numpy": Path(f"{name}.py").write_text("open('marker', 'a').write(__name__ + ' ')")
+    for name in "joblib", "numpy":
+        Path(f"{name}.py").write_text("open('marker', 'a').write(__name__ + ' ')")
     args = ["--plan", "cv:2", "--epochs", "1", "--hidden-layer-sizes", "4", "--seed", "0,1", "--jobs", "2"]
     isolated = [sys.executable, "-P", *COMMAND[1:], *args]  # as what is installed starts
     done = subprocess.run(isolated, capture_output=True, text=True)
@@ -236,8 +278,21 @@ def test_modules_that_lie_beside_the_data_are_never_imported(store):
 
 
 def test_the_command_ranks_and_the_second_time_does_nothing(store):
-    args = ["sweep", "--plan", "cv:2", "--epochs", "2", "--hidden-layer-sizes", "4,4-2",
-            "--learning-rate", "1e-3,1e-2", "--jobs", "2", "--json", "s.json"]
+    args = [
+        "sweep",
+        "--plan",
+        "cv:2",
+        "--epochs",
+        "2",
+        "--hidden-layer-sizes",
+        "4,4-2",
+        "--learning-rate",
+        "1e-3,1e-2",
+        "--jobs",
+        "2",
+        "--json",
+        "s.json",
+    ]
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 0, done.output
     assert done.stdout.rstrip().endswith("4 trained, 0 found in the store, 0 skipped.")
@@ -251,8 +306,21 @@ def test_the_command_ranks_and_the_second_time_does_nothing(store):
 
 
 def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error(store):
-    args = ["sweep", "--plan", "cv:2", "--hidden-layer-sizes", "4", "--dropout", "0", "--optimizer", "sgd",
-            "--epochs", "40", "--jobs", "2"]
+    args = [
+        "sweep",
+        "--plan",
+        "cv:2",
+        "--hidden-layer-sizes",
+        "4",
+        "--dropout",
+        "0",
+        "--optimizer",
+        "sgd",
+        "--epochs",
+        "40",
+        "--jobs",
+        "2",
+    ]
     some = CliRunner().invoke(app, [*args, "--learning-rate", "0.01,1e6"])
     assert some.exit_code == 0 and "Skipped 1 configuration" in some.stderr
     assert "1 trained, 0 found in the store, 1 skipped." in some.stdout
@@ -260,15 +328,19 @@ def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error
     assert none.exit_code == 2 and "Skipped 1 configuration" in none.stderr
 
 
-def listed(count, start=0): return ",".join(map(str, range(start, count)))
+def listed(count, start=0):
+    return ",".join(map(str, range(start, count)))
 
 
 SEEDS_AND_PATIENCE = ["--seed", listed(3000), "--patience", listed(3000, 1)]
 WHOLE_NUMBERS = ("--seed", "--patience", "--epochs", "--batch-size", "--ensemble", "--hidden-layer-sizes")
 MISTAKES = [
-    (["--optimizer", "adam,adm"], "adm"), (["--learning-rate", "0.1;0.2"], "learning_rate"),
-    (["--hidden-layer-sizes", "16-a"], "hyphens"), (["--early-stopping", "perhaps"], "true"),
-    (["--engine", "ray"], "dask"), (["--engine", "dask"], "--scheduler"),
+    (["--optimizer", "adam,adm"], "adm"),
+    (["--learning-rate", "0.1;0.2"], "learning_rate"),
+    (["--hidden-layer-sizes", "16-a"], "hyphens"),
+    (["--early-stopping", "perhaps"], "true"),
+    (["--engine", "ray"], "dask"),
+    (["--engine", "dask"], "--scheduler"),
     (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
     (["--seed", listed(400), "--patience", listed(400, 1)], "--random"),
     ([*SEEDS_AND_PATIENCE, "--random", "5000000"], "5,000,000 configurations"),
@@ -285,6 +357,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_trained(wrong, named, no_s
 
 # A real cluster
 
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -293,8 +366,14 @@ def free_port():
 
 def dask(*args, **env):
     command = [sys.executable, "-m", "dask", *args]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True, env={**os.environ, **env})
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, **env},
+    )
 
 
 @contextmanager
@@ -307,22 +386,28 @@ def cluster(workers, *options, **env):
     started = [dask(*worker, **env) for _ in range(workers)]
     try:
         from distributed import Client
+
         with Client(address, timeout=60) as client:
-            if workers: client.wait_for_workers(workers, timeout=60)
+            if workers:
+                client.wait_for_workers(workers, timeout=60)
         yield address, started, scheduler
     finally:
         for p in [*started, scheduler]:
-            with suppress(ProcessLookupError): os.killpg(p.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(p.pid, signal.SIGKILL)
             p.communicate()
 
 
 def test_a_cluster_that_loses_a_worker_in_mid_sweep_has_all_results_and_none_twice(store):
     configs, killed = small(24), []
     with cluster(2, "--no-nanny") as (address, workers, _):
+
         def tell(share, text):
-            if not share or killed: return
+            if not share or killed:
+                return
             killed.append(workers[0])
             os.kill(workers[0].pid, signal.SIGKILL)
+
         done = sweep(configs, "dask", scheduler=address, progress=tell)
         assert workers[0].wait() == -signal.SIGKILL
         assert str(done) == "24 trained, 0 found in the store, 0 skipped"
@@ -338,7 +423,8 @@ def test_a_configuration_that_kills_workers_of_a_cluster_is_skipped_and_no_other
     configs = small(FATAL + 1)
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     env = dict(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0", PYTHONPATH=path, ONCE=__file__)
-    with cluster(2, **env) as (address, *_): done = sweep(configs, "dask", scheduler=address)
+    with cluster(2, **env) as (address, *_):
+        done = sweep(configs, "dask", scheduler=address)
     assert [(c.seed, why) for c, why in done.skipped] == [(FATAL, KILLED)] and len(done.trained) == FATAL
     complete(configs[:FATAL])
 
@@ -349,7 +435,8 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(no_store, monkeypatch):
     assert done.returncode == 2 and "No Dask scheduler answers" in done.stderr
     assert done.stderr.strip().count("\n") == 0
     for address in "nonsense://", "here", "tcp://127.0.0.1", "tcp://127.0.0.1:99999":
-        with pytest.raises(InputError, match="--scheduler"): sweep([SMALL], "dask", scheduler=address)
+        with pytest.raises(InputError, match="--scheduler"):
+            sweep([SMALL], "dask", scheduler=address)
     monkeypatch.setattr("mlp_bench.core.find_spec", lambda name: name != "distributed" or None)
     with pytest.raises(InputError, match=r"mlp_bench\[cluster\]"):
         sweep([SMALL], "dask", scheduler="tcp://127.0.0.1:8786")
@@ -364,8 +451,11 @@ def test_a_scheduler_without_workers_is_one_sentence(no_store):
 @pytest.mark.slow
 def test_a_scheduler_that_goes_away_is_one_sentence_and_what_was_finished_is_kept(store):
     with cluster(2) as (address, _, scheduler):
+
         def tell(share, text):
-            if share: os.kill(scheduler.pid, signal.SIGKILL)
+            if share:
+                os.kill(scheduler.pid, signal.SIGKILL)
+
         with pytest.raises(InputError, match="went away"):
             sweep(small(24), "dask", scheduler=address, progress=tell)
     assert len(runs()) >= 1

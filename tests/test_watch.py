@@ -1,4 +1,5 @@
 """Following a training: every epoch of every network is told, no number changes, and True ends it."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,32 +30,40 @@ def events_of(**settings):
     return evaluate(Config(**(SMALL | settings)), HEART, None, events.append), events
 
 
-def facts(event): return event.fold, event.member, event.epoch, event.loss, event.held_out_loss
+def facts(event):
+    return event.fold, event.member, event.epoch, event.loss, event.held_out_loss
 
 
-def numbers(folds): return folds.drop(columns=["fit_seconds", "predict_us_per_row"])
+def numbers(folds):
+    return folds.drop(columns=["fit_seconds", "predict_us_per_row"])
 
 
-def arrays(model): return [a for W, b in model.members_ for a in (*W, *b)]
+def arrays(model):
+    return [a for W, b in model.members_ for a in (*W, *b)]
 
 
 def assert_same_bits(a, b):
     assert a.loss_curve_ == b.loss_curve_
     assert getattr(a, "validation_loss_curve_", None) == getattr(b, "validation_loss_curve_", None)
-    for mine, theirs in zip(arrays(a), arrays(b), strict=True): np.testing.assert_array_equal(mine, theirs)
+    for mine, theirs in zip(arrays(a), arrays(b), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @both
-@pytest.mark.parametrize("more", [dict(average_last=0.5, l2=1e-3), STOPPING], ids=["averaged", "stopping early"])
+@pytest.mark.parametrize(
+    "more", [dict(average_last=0.5, l2=1e-3), STOPPING], ids=["averaged", "stopping early"]
+)
 def test_weights_and_loss_curves_are_the_same_bits_followed_or_not(backend, more):
     config = Config(**(SMALL | dict(backend=backend, ensemble=2) | more))
     tables, events = [(X[:80], y[:80]), (X[40:], y[40:])], []
     followed = fit_all(config, tables, None, events.append)[0]
-    for a, b in zip(followed, fit_all(config, tables)[0]): assert_same_bits(a, b)
+    for a, b in zip(followed, fit_all(config, tables)[0]):
+        assert_same_bits(a, b)
     for table, model in enumerate(followed):  # the first member of each
         told = [(e.epoch, e.loss) for e in events if (e.fold, e.member) == (table, 0)]
         assert told == list(enumerate(model.loss_curve_))
-    if more is STOPPING: assert 4 < max(len(model.loss_curve_) for model in followed) < 40
+    if more is STOPPING:
+        assert 4 < max(len(model.loss_curve_) for model in followed) < 40
 
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("keras", marks=pytest.mark.slow)])
@@ -72,7 +81,9 @@ def test_every_epoch_of_every_network_is_told_once_and_in_order(backend):
     assert len(events) == 2 * 2 * 4
     for network in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         assert [e.epoch for e in events if (e.fold, e.member) == network] == list(range(4))
-    assert all(type(value) is float and np.isfinite(value) for e in events for value in (e.loss, e.held_out_loss))
+    assert all(
+        type(value) is float and np.isfinite(value) for e in events for value in (e.loss, e.held_out_loss)
+    )
 
 
 @both
@@ -82,7 +93,9 @@ def test_the_last_held_out_loss_is_that_of_the_folds_predictions(backend, dtype)
     (folds, oof, _), events = events_of(**settings)
     last = {e.fold: e.held_out_loss for e in events}
     losses = [last[fold] for fold in folds.fold]
-    np.testing.assert_allclose(losses, [log_loss(rows.y, rows.p) for _, rows in oof.groupby("fold")], atol=1e-5)
+    np.testing.assert_allclose(
+        losses, [log_loss(rows.y, rows.p) for _, rows in oof.groupby("fold")], atol=1e-5
+    )
     np.testing.assert_allclose(losses, folds.log_loss, atol=1e-5)
 
 
@@ -103,25 +116,34 @@ def test_networks_keep_their_names_through_chunks_and_blocks(monkeypatch):
 
 def test_a_fleet_that_is_followed_stays_in_this_process(monkeypatch):
     monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
-    def nets(): return [NumpyMLPClassifier((6,), epochs=3 + i % 2, ensemble=2, random_state=i) for i in range(4)]
+
+    def nets():
+        return [NumpyMLPClassifier((6,), epochs=3 + i % 2, ensemble=2, random_state=i) for i in range(4)]
+
     events = []
     followed = fit_fleet(nets(), [(X, y)] * 4, -1, None, events.append)
     told = sorted((e.fold, e.member, e.epoch) for e in events)
     assert told == [(i, member, epoch) for i in range(4) for member in range(2) for epoch in range(3 + i % 2)]
-    for a, b in zip(followed, fit_fleet(nets(), [(X, y)] * 4, 2)): assert_same_bits(a, b)
+    for a, b in zip(followed, fit_fleet(nets(), [(X, y)] * 4, 2)):
+        assert_same_bits(a, b)
 
 
 @both
 def test_epochs_are_told_while_the_network_trains(backend):
     kernels = []
-    def note(event): kernels.append(event.weights()[0][0])
+
+    def note(event):
+        kernels.append(event.weights()[0][0])
+
     model = CLASSES[backend]((6, 4), epochs=4, random_state=0).fit(X, y, on_epoch=note)
     assert all(not np.array_equal(a, b) for a, b in zip(kernels, kernels[1:]))  # each epoch has its own
     np.testing.assert_array_equal(kernels[-1], model.coefs_[0])
 
 
 @both
-@pytest.mark.parametrize("more", [dict(), dict(average_last=0.5), dict(early_stopping=True, patience=10)], ids=str)
+@pytest.mark.parametrize(
+    "more", [dict(), dict(average_last=0.5), dict(early_stopping=True, patience=10)], ids=str
+)
 def test_true_stops_a_network_which_keeps_what_it_has(backend, more):
     options = dict(hidden_layer_sizes=(6, 4), random_state=0) | more
     stopped = CLASSES[backend](epochs=8, **options).fit(X, y, on_epoch=lambda event: event.epoch == 2)
@@ -133,7 +155,9 @@ def test_true_stops_a_network_which_keeps_what_it_has(backend, more):
 @both
 def test_true_stops_one_member_and_not_the_others(backend):
     options = dict(hidden_layer_sizes=(6, 4), epochs=5, ensemble=2, random_state=0)
-    stopped = CLASSES[backend](**options).fit(X, y, on_epoch=lambda event: event.member == 0 and event.epoch == 1)
+    stopped = CLASSES[backend](**options).fit(
+        X, y, on_epoch=lambda event: event.member == 0 and event.epoch == 1
+    )
     whole = CLASSES[backend](**options).fit(X, y)
     assert len(stopped.loss_curve_) == 2 and len(whole.loss_curve_) == 5
     assert not np.array_equal(stopped.members_[0][0][0], whole.members_[0][0][0])
@@ -143,10 +167,13 @@ def test_true_stops_one_member_and_not_the_others(backend):
 @both
 def test_a_stopped_run_is_not_recorded(store, backend):
     config, epochs = Config(**(SMALL | dict(backend=backend))), []
+
     def enough(event):
         epochs.append(event.epoch)
         return event.epoch == 1
-    with pytest.raises(TrainingStopped, match="epoch 2 of 4"): run(config, dataset=HEART, on_epoch=enough)
+
+    with pytest.raises(TrainingStopped, match="epoch 2 of 4"):
+        run(config, dataset=HEART, on_epoch=enough)
     assert max(epochs) == 1 and tracking.runs().empty
     assert not run(config, dataset=HEART).cached
 
@@ -154,10 +181,14 @@ def test_a_stopped_run_is_not_recorded(store, backend):
 @both
 def test_an_exception_of_the_follower_ends_the_training(store, backend):
     config, epochs = Config(**(SMALL | dict(backend=backend))), []
+
     def interrupt(event):
         epochs.append(event.epoch)
-        if event.epoch == 1: raise KeyboardInterrupt("enough")
-    with pytest.raises(KeyboardInterrupt, match="enough"): run(config, dataset=HEART, on_epoch=interrupt)
+        if event.epoch == 1:
+            raise KeyboardInterrupt("enough")
+
+    with pytest.raises(KeyboardInterrupt, match="enough"):
+        run(config, dataset=HEART, on_epoch=interrupt)
     assert max(epochs) == 1 and tracking.runs().empty
     assert not run(config, dataset=HEART).cached
 
@@ -182,6 +213,9 @@ def test_baselines_tell_nothing(backend):
 def test_the_followers_time_is_not_the_fits(backend, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(evaluation, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    def take_long(event): clock[0] += 1000
+
+    def take_long(event):
+        clock[0] += 1000
+
     folds, *_ = evaluate(Config(**(SMALL | dict(backend=backend, plan="cv:2"))), HEART, None, take_long)
     assert clock[0] == 2 * 4 * 1000 and folds.fit_seconds.eq(0).all()

@@ -43,6 +43,10 @@ def _say(text):
     with suppress(OSError): print(_visible(text), file=sys.stderr)  # the terminal may have gone
 
 # %% ../nbs/07_cli.ipynb #d96d87cc
+def _check_folder():
+    try: os.getcwd()
+    except OSError: raise InputError("The working folder is no longer there: change to another one.") from None
+
 def _flush():
     try: sys.stdout.flush()
     except OSError:  # said once, and not again at the end of Python
@@ -55,6 +59,7 @@ def clear_errors():
     "Turn exceptions into one sentence on stderr and an exit code"
     try:
         with redirect_stdout(sys.stdout):  # `_print_text` may send the rest of it elsewhere
+            _check_folder()
             yield
             _flush()
     except (KeyboardInterrupt, typer.Abort):
@@ -475,7 +480,9 @@ def _newest(found):  # the rows of these, and how many others there are
     return found[group.isin(latest.nlargest(SHOWN).index)], max(0, len(latest) - SHOWN)
 
 # %% ../nbs/07_cli.ipynb #353fa1cf
-def _group_title(row, groups): return ", ".join(short_plan(row[c]) for c in groups if isinstance(row[c], str))
+def _group_title(row, groups):
+    texts = {c: short_plan(row[c]) for c in groups if isinstance(row[c], str)}
+    return ", ".join("target " * (c == "target") + text for c, text in texts.items())
 
 def _print_ranking(frame):
     from mlp_bench.comparison import varying

@@ -298,7 +298,7 @@ def prepare_folds(
 class TrainingStopped(Exception):
     "A follower has ended an evaluation, which therefore has no result"
 
-def _with_held_out(on_epoch, config, tests, first):  # what `fit_all` calls; `first` is the first of these folds
+def _with_held_out(on_epoch, config, tests, first):  # for `fit_all`; `first` is the first of these folds
     f, _ = ACTIVATIONS[config.activation]
     def follow(event):
         X, y = tests[event.fold]

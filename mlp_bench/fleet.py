@@ -425,7 +425,8 @@ def train(
 ) -> list:             # loss curve and validation losses of each
     "As the function `train`, for all members"
     self.load(rows, epochs)
-    losses, stops = [], [EarlyStopping(patience) for _ in self.nets]
+    losses = []
+    stops = [EarlyStopping(patience) for _ in self.nets]
     running = range(len(self.nets))
     averaged = math.ceil(average_last * epochs)
     mean = np.zeros(self.theta.shape)
@@ -437,7 +438,8 @@ def train(
         if not np.isfinite(losses[-1]).all(): self.raise_if_diverged(steps, running)
         if epoch >= epochs - averaged: mean += self.theta / averaged
         if on_epoch:
-            stopped |= {k: (epoch + 1, self.theta[k].copy()) for k in self.tell(on_epoch, running, epoch, losses[-1])}
+            ending = self.tell(on_epoch, running, epoch, losses[-1])
+            stopped |= {k: (epoch + 1, self.theta[k].copy()) for k in ending}
         if validation:
             running = [k for k in running if not stops[k](self.nets[k].loss(*validation[k]), self.theta[k])]
         running = [k for k in running if k not in stopped]
@@ -448,7 +450,8 @@ def train(
     if validation: self.theta[:] = [stop.best for stop in stops]
     lengths = {k: length for k, (length, _) in stopped.items()}
     curves = np.transpose(losses).tolist()
-    return [(curve[:len(stop.losses) or lengths.get(k)], stop.losses) for k, (curve, stop) in enumerate(zip(curves, stops))]
+    return [(curve[:len(stop.losses) or lengths.get(k)], stop.losses)
+            for k, (curve, stop) in enumerate(zip(curves, stops))]
 
 # %% ../nbs/03a_fleet.ipynb #37616f7e
 class Task(NamedTuple):
@@ -524,7 +527,7 @@ def work_together(
 # %% ../nbs/03a_fleet.ipynb #bc846ed8
 def train_blocks(
     blocks,         # lists of tasks
-    workers,        # processes, this one included; 1 for those who follow
+    workers,        # processes, this one included; 1 where `on_epoch` is given
     progress,       # called with the share done
     on_epoch=None,  # see `train_block`
 ) -> list:          # what `train_block` returned for each

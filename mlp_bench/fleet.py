@@ -430,7 +430,7 @@ def train(
     running = range(len(self.nets))
     averaged = math.ceil(average_last * epochs)
     mean = np.zeros(self.theta.shape)
-    stopped = {}  # members that were told to stop: epochs, and the weights of that moment
+    stopped = {}  # members that `on_epoch` has stopped: epochs, and the weights of that moment
     for epoch in range(epochs):
         with np.errstate(over="ignore", invalid="ignore"):
             steps = self.run_epoch()

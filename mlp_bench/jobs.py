@@ -35,7 +35,7 @@ def _own_pipe():  # what libraries print goes to standard error from here on
 
 def event_writer(
     pipe,  # a text file
-):  # a function that writes its keywords as one line of JSON
+) -> callable:  # writes its keywords as one line of JSON
     "Events for whoever listens; if nobody does, they are dropped"
     def tell(**event):
         with suppress(OSError): print(json.dumps(event), file=pipe, flush=True)
@@ -80,8 +80,9 @@ def _train_order(order, tell):
 
 def serve():
     "The child's life: import, read one line, train, end"
-    tell, parent = event_writer(_own_pipe()), os.getppid()
-    import mlflow  # slow, and needed by every run
+    tell = event_writer(_own_pipe())
+    parent = os.getppid()
+    import mlflow  # noqa: F401  slow, and needed by every run
     tell(ready=True)
     order = sys.stdin.readline()
     if order.strip(): _train_order(order, tell)  # else whoever started it has gone
@@ -94,7 +95,7 @@ def serve():
 class Job:
     "Configurations trained in a process of their own, and what is known of them"
     configs: list = field(default_factory=list)  # of `Config`, trained one after another
-    curves: list = field(default_factory=list)  # of each: (fold, member) → its points (training loss, held-out loss)
+    curves: list = field(default_factory=list)  # of each: (fold, member) → points, two losses each
     done: list = field(default_factory=list)  # ids of the runs that have ended
     now: int = 0  # position of the configuration that trains
     share: float = 0.0  # done of all, 0 … 1

@@ -112,8 +112,9 @@ def _repetition(config, runs, command):
     tables = [_frame(pd.DataFrame({"value": texts})), _frame(pd.DataFrame({"version": installed})),
               _frame(pd.DataFrame(ids), index=False)]
     return (f"<section><h2>To do it again</h2><pre>{escape(command)}</pre><p>The folds come from the seed in "
-            "the plan (2026 unless written otherwise), the networks from the setting <code>seed</code>. Scores "
-            "are the same on every repetition on one machine; times are those of the run that was stored.</p>"
+            "the plan (2026 unless written otherwise), the networks from the setting <code>seed</code>. "
+            "Scores are the same on every repetition on one machine; times are those of the run that was "
+            "stored.</p>"
             f"<div class='three'>{''.join(tables)}</div></section>")
 
 # %% ../nbs/06d_reports.ipynb #be6c3446
@@ -160,10 +161,13 @@ def _assemble(title, parts, command):  # the page
     runs = [r for part in parts for r in part.runs]
     body = [f"<h1>{escape(' and '.join(tables))}</h1>",
             f"<p class='mute'>Made by mlp_bench {versions(['mlp_bench'])['mlp_bench']}.</p>",
-            f"<p class='notice'>{CAUTION}</p>" if heart else "", *map(_lead, parts),
+            f"<p class='notice'>{CAUTION}</p>" if heart else "",
+            *map(_lead, parts),
             f"<section><h2>The table{'s' * (len(tables) > 1)}</h2>",
-            *map(_audit, tables.values()), "</section>",
-            *map(_section, parts), _repetition(runs[0].config, runs, command)]
+            *map(_audit, tables.values()),
+            "</section>",
+            *map(_section, parts),
+            _repetition(runs[0].config, runs, command)]
     return _page(f"mlp_bench: {title}", "".join(body))
 
 # %% ../nbs/06d_reports.ipynb #b8c6c0e6
@@ -184,7 +188,7 @@ def report(
 # %% ../nbs/06d_reports.ipynb #75867f05
 def command_of(
     config: Config,
-) -> str:
+) -> str:  # a line for a shell
     "The `mlp_bench run` that measures a configuration"
     options = []
     for f in fields(config):

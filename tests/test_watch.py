@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mlp_bench import estimators, evaluation, tracking
 from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
@@ -219,3 +222,52 @@ def test_the_followers_time_is_not_the_fits(backend, monkeypatch):
 
     folds, *_ = evaluate(Config(**(SMALL | dict(backend=backend, plan="cv:2"))), HEART, None, take_long)
     assert clock[0] == 2 * 4 * 1000 and folds.fit_seconds.eq(0).all()
+
+
+# ---- scikit-learn's own callbacks, from 1.9 on
+
+
+class Recorder:
+    "A callback that notes what it hears, and what the estimator so far would say"
+
+    def __init__(self):
+        self.tasks, self.predictions = [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        self.tasks.append(context.task_name)
+        if fitted_estimator is not None:
+            self.predictions.append(fitted_estimator.predict_proba(X)[:, 1])
+
+
+@pytest.mark.parametrize("cls", [NumpyMLPClassifier, KerasMLPClassifier], ids=["numpy", "keras"])
+def test_a_callback_of_scikit_learn_hears_of_each_epoch_and_sees_the_network_so_far(cls):
+    pytest.importorskip("sklearn.callback")
+    recorder = Recorder()
+    followed = cls((6,), epochs=3, random_state=0).set_callbacks(recorder).fit(X, y)
+    assert len(recorder.predictions) >= 3
+    np.testing.assert_array_equal(recorder.predictions[2], followed.predict_proba(X)[:, 1])
+    assert not np.array_equal(recorder.predictions[0], recorder.predictions[2])
+    assert_same_bits(followed, cls((6,), epochs=3, random_state=0).fit(X, y))
+
+
+def test_progress_bars_and_monitors_work_alone_in_pipelines_and_in_searches():
+    callback = pytest.importorskip("sklearn.callback")
+    net = NumpyMLPClassifier((4,), epochs=3, ensemble=2, random_state=0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), net), {"numpymlpclassifier__dropout": [0.0, 0.2]}, cv=2
+    )
+    for model in (net, make_pipeline(StandardScaler(), net), search):
+        model.set_callbacks(callback.ProgressBar()).fit(X, y)
+        model.set_callbacks()  # one inside another would have its own
+    monitor = callback.ScoringMonitor(scoring="roc_auc")
+    NumpyMLPClassifier((4,), epochs=3, random_state=0).set_callbacks(monitor).fit(X, y)
+    assert monitor.get_logs().data_as_pandas.roc_auc.notna().sum() >= 3

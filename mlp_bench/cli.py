@@ -50,7 +50,8 @@ def _say(text):
 # %% ../nbs/07_cli.ipynb #d96d87cc
 def _check_folder():
     try: os.getcwd()
-    except OSError: raise InputError("The working folder is no longer there: change to another one.") from None
+    except OSError:
+        raise InputError("The working folder is no longer there: change to another one.") from None
 
 def _flush():
     try: sys.stdout.flush()

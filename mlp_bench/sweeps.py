@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from urllib.parse import urlparse
 import pandas as pd
 from fastcore.basics import patch
 from joblib import effective_n_jobs, parallel_config
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from .core import InputError, exit_with_parent, first_line, require, user_message
@@ -144,8 +144,9 @@ def work(
 class Engine:
     "Where workers live, and how one hears that one of them died"
     workers: int  # how many
-    pool: Callable  # returns a `concurrent.futures.Executor` that works
+    start: Callable  # returns a `concurrent.futures.Executor`
     died: type  # the exception of a call whose worker died
+    executor: Executor | None = None  # the one at work
 
 # %% ../nbs/05e_sweeps.ipynb #eb878732
 @patch
@@ -159,9 +160,10 @@ def ask(
     waiting, running = deque(batches), {}
     while waiting or running:
         if waiting and len(running) < at_once:
-            batch = waiting.popleft()
-            try: running[self.pool().submit(work, batch, dataset)] = batch
-            except self.died: yield batch, None
+            self.executor = self.executor or self.start()
+            try: running[self.executor.submit(work, waiting[0], dataset)] = waiting[0]
+            except self.died: self.executor = None  # its workers are gone: others are started for this batch
+            else: waiting.popleft()
         else:
             future = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
             yield running.pop(future), None if isinstance(future.exception(), self.died) else future.result()
@@ -176,12 +178,12 @@ def local(
     "Workers on this machine"
     if not jobs: raise InputError("A sweep needs at least one worker: write --jobs 1 or more.")
     workers = effective_n_jobs(jobs)
-    pool = partial(get_reusable_executor, workers, timeout=300, env=ONE_CORE,
-                   initializer=exit_with_parent, initargs=(os.getpid(),))
-    try: yield Engine(workers, pool, BrokenProcessPool)
-    except BaseException:
-        pool().shutdown(kill_workers=True)
-        raise
+    start = partial(ProcessPoolExecutor, workers, timeout=300, env=ONE_CORE,
+                    initializer=exit_with_parent, initargs=(os.getpid(),))
+    engine = Engine(workers, start, BrokenProcessPool)
+    try: yield engine
+    finally:
+        if engine.executor: engine.executor.shutdown(kill_workers=True)
 
 # %% ../nbs/05e_sweeps.ipynb #271d79be
 def _connected(scheduler):

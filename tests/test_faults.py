@@ -421,7 +421,8 @@ HEARTS = {p: load("heart", positive=p) for p in CHOICES["positive"]}
 
 def matters(config):
     "What of a configuration reaches the numbers, said independently of `key`"
-    read = {"logistic": SEED_ONLY - {"seed"}, "sklearn_mlp": SEED_ONLY}.get(config.backend, set(CHOICES))
+    networks = set(CHOICES) if config.dropout else set(CHOICES) - {"rng"}  # which draws dropout only
+    read = {"logistic": SEED_ONLY - {"seed"}, "sklearn_mlp": SEED_ONLY}.get(config.backend, networks)
     return {n: v for n, v in asdict(config).items() if n in read} | {
         "plan": parse_plan(config.plan),
         "positive": config.positive or "1",

@@ -150,8 +150,8 @@ def test_a_key_names_the_libraries_that_compute(at_first, monkeypatch):
 def readme_scores():
     "Of each metric its mean and the ends of its interval, from the first table of README.md"
     readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
-    shown = re.search(r"^heart: 918 rows.+?^  NumPy +(.+?)$\n(.+?)$", readme, re.S | re.M)
-    intervals = re.findall(r"\[(.+?), (.+?)\]", shown[2])
+    shown = re.search(r"^heart: 918 rows.+?^ +NumPy +(.+?)$\n(.+?)$", readme, re.S | re.M)
+    intervals = re.findall(r"([\d.]+)–([\d.]+)", shown[2])
     return [[score, *ends] for score, ends in zip(shown[1].split(), intervals)]
 
 

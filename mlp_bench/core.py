@@ -11,7 +11,6 @@ import os
 import platform
 import threading
 import time
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 # %% ../nbs/00a_core.ipynb #40de1f93
@@ -61,6 +60,7 @@ def require(
 
 # %% ../nbs/00a_core.ipynb #3b07995c
 def _version(package):
+    from importlib.metadata import PackageNotFoundError, version  # twenty milliseconds that `--help` need not wait
     try: return version(package)
     except PackageNotFoundError: return None
 

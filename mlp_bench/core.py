@@ -60,7 +60,7 @@ def require(
 
 # %% ../nbs/00a_core.ipynb #3b07995c
 def _version(package):
-    from importlib.metadata import PackageNotFoundError, version  # twenty milliseconds that `--help` need not wait
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms that `--help` saves
     try: return version(package)
     except PackageNotFoundError: return None
 

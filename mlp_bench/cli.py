@@ -28,7 +28,7 @@ import typer
 from .core import InputError, format_duration, user_message
 from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRIC_TITLES, METRICS, NETWORKS,
                               RANK_METRICS, SETTINGS, check_choice, either, format_metric, format_value,
-                              preset, setting_title, short_plan)
+                              preset, setting_title, short_plan, to_builtin)
 
 # %% ../nbs/07_cli.ipynb #e76d5530
 app = typer.Typer(
@@ -232,7 +232,9 @@ def _is_of_store(path):
     db = sqlite_path(tracking_uri())
     if not db: return False
     db, place = Path(os.path.realpath(db)), Path(os.path.realpath(path))
-    return str(place).startswith(str(db)) or db.parent / "mlartifacts" in place.parents
+    beside = str(place).removeprefix(str(db))  # what MLflow, SQLite and we keep beside the database
+    belongs = re.fullmatch(r"|-journal|-wal|-shm|\.locks?(/.*)?|\.new-.*", beside)
+    return bool(belongs) or db.parent / "mlartifacts" in place.parents
 
 # %% ../nbs/07_cli.ipynb #8029fd8a
 def _check_place(path, data=""):  # `data` is what will be read
@@ -281,7 +283,7 @@ def _run_as_json(run):
 def _as_json(dataset, runs):
     from mlp_bench.comparison import contrast
     table = dict(name=dataset.name, rows=len(dataset.X), columns=list(dataset.X.columns),
-                 target=dataset.target, classes=[format_value(c) for c in dataset.classes],
+                 target=dataset.target, classes=[to_builtin(c) for c in dataset.classes],
                  fingerprint=dataset.fingerprint)
     networks = [r for r in runs if r.config.backend in NETWORKS]
     difference = contrast(*networks).as_dict() if len(networks) == 2 else None

@@ -138,6 +138,7 @@ def test_without_a_preset_a_run_is_plain(store):
     assert results()["runs"][0]["cached"] and Config(**results()["runs"][0]["config"]) == Config(
         plan="cv:3", epochs=5
     )
+    assert results()["dataset"]["classes"] == [0, 1], "labels in JSON keep their type"
 
 
 def test_baselines_share_the_recipe_of_a_preset(store):

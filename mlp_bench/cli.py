@@ -281,7 +281,7 @@ def _run_as_json(run):
                 config=asdict(run.config), metrics=metrics)
 
 def _as_json(dataset, runs):
-    from mlp_bench.comparison import contrast
+    from mlp_bench.ranking import contrast
     table = dict(name=dataset.name, rows=len(dataset.X), columns=list(dataset.X.columns),
                  target=dataset.target, classes=[to_builtin(c) for c in dataset.classes],
                  fingerprint=dataset.fingerprint)
@@ -520,7 +520,7 @@ def rank(
 ):
     "List the stored runs, best first. Each table and plan has a ranking of its own."
     with clear_errors():
-        from mlp_bench.comparison import rank as ranking
+        from mlp_bench.ranking import rank as ranking
         from mlp_bench.tracking import redact
         if json_file: _check_place(json_file)
         runs = ranking(metric, top, plan, data)
@@ -552,7 +552,7 @@ def _ranking_rows(runs, metrics):  # what the table shows of each run
         yield row | texts | dict(rank=place, fit_seconds=seconds)
 
 def _print_ranking(frame):
-    from mlp_bench.comparison import varying
+    from mlp_bench.ranking import varying
     newest, more = _newest(frame)
     groups = _groups(newest)
     console = _console()
@@ -579,7 +579,7 @@ def contrast(
     practically equivalent, or not known."""
     with clear_errors():
         if json_file: _check_place(json_file)
-        from mlp_bench.comparison import contrast as contrast_of
+        from mlp_bench.ranking import contrast as contrast_of
         from mlp_bench.tracking import get_run
         result = contrast_of(get_run(run_a), get_run(run_b), metric, margin)
         if json_file: _write(json_file, json.dumps(result.as_dict(), indent=1))
@@ -766,7 +766,7 @@ def dashboard(
     that is printed."""
     with clear_errors():
         import secrets
-        from mlp_bench.workbench import serve_command, serve_environment
+        from mlp_bench.comparison import serve_command, serve_environment
         word = "" if no_token else token or secrets.token_urlsafe(24)
         command = serve_command(port, host, not no_token)
         _check_port(port, host)

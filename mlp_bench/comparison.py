@@ -32,16 +32,17 @@ from IPython.display import display
 from scipy.special import expit
 
 from .core import InputError, format_duration, require
-from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, METRIC_TITLES, NET_PARAMS, NETWORKS, PRESETS,
-                              RANK_METRICS, SETTINGS, Config, Setting, format_metric, format_value, parse_plan,
-                              setting_title, short_plan)
+from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, METRIC_TITLES, NET_PARAMS, NETWORKS,
+                              PRESETS, RANK_METRICS, SETTINGS, Config, Setting, format_metric, format_value,
+                              parse_plan, setting_title, short_plan)
 from .reading import is_numeric, read_table, safe_csv
 from .data import Dataset, load
 from .evaluation import BACKENDS, check, folds_of, key
 from .stats import by_model, contrasts, differing, pretty, same_folds, summary
-from .figures import (CAUTION, Chart, Line, calibration_chart, confusion_chart, fold_chart, gallery, loss_chart,
-                               precision_recall_chart, roc_chart)
-from .tracking import Results, Run, find, footprint, get_run, mark, purge, results_of, runs, sqlite_path, tracking_uri
+from .figures import (CAUTION, Chart, Line, calibration_chart, confusion_chart, fold_chart, gallery,
+                               loss_chart, precision_recall_chart, roc_chart)
+from .tracking import (Results, Run, find, footprint, get_run, mark, purge, results_of, runs,
+                                sqlite_path, tracking_uri)
 from .manager import load_model
 from .ranking import ranked, varying
 from .reports import report_of
@@ -138,6 +139,7 @@ def read_input(
     setting.check(parsed)
     return parsed
 
+# %% ../nbs/06_compare.ipynb #9e6e08f8
 @patch
 def configs(self: Page) -> list:  # of `Config`, one for each model
     "What the form describes"
@@ -152,13 +154,15 @@ def configs(self: Page) -> list:  # of `Config`, one for each model
     return [Config(**values, backend=b) for b in (NETWORKS if backend == "both" else [backend])]
 
 # %% ../nbs/06_compare.ipynb #75f802c6
-MAIN = ("data", "target", "backend", "plan", "hidden_layer_sizes", "epochs", "learning_rate", "dropout", "seed")
+MAIN = ("data", "target", "backend", "plan", "hidden_layer_sizes", "epochs", "learning_rate", "dropout",
+        "seed")
 
 @patch
 def settings(self: Page) -> w.Widget:
     "The form: every setting, those most used first"
     self.inputs = {name: input_of(s) for name, s in SETTINGS.items()}
-    self.preset = w.Dropdown(options=list(PRESETS), **WIDE, description="Preset<em>settings that go together</em>")
+    together = "Preset<em>settings that go together</em>"
+    self.preset = w.Dropdown(options=list(PRESETS), description=together, **WIDE)
     self.upload = w.FileUpload(accept=".csv,.parquet", description="Upload a table …", layout=WIDE["layout"])
     more = w.Checkbox(description="More settings", indent=False)
     main = w.GridBox([*(self.inputs[name] for name in MAIN), self.preset]).add_class("fields")
@@ -185,7 +189,8 @@ def look_at_table(self: Page):  # says what a file holds, and offers what it can
     targets = [c for c in frame if frame[c].nunique() == 2]
     self.inputs["target"].options = targets
     self.inputs["target"].value = targets[0] if len(targets) == 1 else ""
-    self.say(f"{Path(path).name}: {len(frame):,} rows, {frame.shape[1]} columns, {len(targets)} with two labels.")
+    size = f"{len(frame):,} rows, {frame.shape[1]} columns, {len(targets)} with two labels"
+    self.say(f"{Path(path).name}: {size}.")
 
 # %% ../nbs/06_compare.ipynb #8053f892
 def store_upload(
@@ -231,6 +236,7 @@ def training(self: Page) -> w.Widget:
     buttons = w.HBox([self.train_button, self.stop_button])
     return self.part("Training", buttons, self.html["progress"], self.html["live"], self.html["result"])
 
+# %% ../nbs/06_compare.ipynb #0356ce39
 @patch
 def dataset(self: Page, config: Config) -> Dataset:  # read again when its file was written anew
     written = os.stat(config.data).st_mtime_ns if os.path.isfile(config.data) else None
@@ -247,7 +253,7 @@ def train(self: Page):
             check(c)
             folds_of(c, self.dataset(c))
         stored = [find(key(c, self.dataset(c))) for c in configs]
-        if all(stored): return self.show_result([r.run_id for r in stored], "Already trained, shown from the store")
+        if all(stored): return self.show_result([r.run_id for r in stored], "Found in the store")
         self.job, self.spare = (self.spare or Job()).start(configs), None
         self.follow()
     finally: self.train_button.disabled = False
@@ -260,6 +266,7 @@ def show_progress(self: Page):  # how far the training is, and its losses
     self.html["progress"].value = f"{bar}<div>{escape(self.job.text)}{left}</div>"
     if any(self.job.curves): self.html["live"].value = gallery([live_chart(self.job)])
 
+# %% ../nbs/06_compare.ipynb #d842c6e8
 @patch
 def follow(self: Page):  # watches the training to its end
     self.stop_button.disabled = False
@@ -291,8 +298,7 @@ def show_result(
     "Figures of these runs beneath the button, and the runs chosen"
     self.choose(run_ids)
     self.html["result"].value = gallery([roc_chart(self.results.predictions)]) + self.html["errors"].value
-    scores = [f"{run_title(r)} ROC AUC {r.metrics['roc_auc']:.4f}, {format_duration(r.metrics['fit_seconds'])} per fit"
-              for r in map(self.get_run, run_ids)]
+    scores = [f"{run_title(r)} ROC AUC {r.metrics['roc_auc']:.4f}" for r in map(self.get_run, run_ids)]
     self.say(f"{how}: {'; '.join(scores)}.")
 
 # %% ../nbs/06_compare.ipynb #1ebeff9f
@@ -308,6 +314,7 @@ def _texts(run, names):  # what the table shows of a run
     model = f"{BACKEND_TITLES.get(run['backend'], run['backend'])} {run['run_id'][:8]}"
     return dict(zip(COLUMNS, texts), model=model, group=", ".join(filter(None, group)))
 
+# %% ../nbs/06_compare.ipynb #8581a98a
 def runs_table(
     metric: str = "roc_auc",  # what to rank by
     words: str = "",  # that must occur in a row
@@ -328,10 +335,12 @@ PAGE_ROWS = 10
 
 def _cells(texts, tag="span"):
     minor = set(COLUMNS) - {"ROC AUC", "Log loss"}  # a phone has no room for them
-    return "".join(f'<{tag} class="{"minor" * (c in minor)}">{escape(text)}</{tag}>' for c, text in texts.items())
+    classes = {c: "minor" * (c in minor) for c in texts.keys()}
+    return "".join(f'<{tag} class="{classes[c]}">{escape(text)}</{tag}>' for c, text in texts.items())
 
 def _heading(group): return f'<b class="group">{escape(group)}</b>'
 
+# %% ../nbs/06_compare.ipynb #8a0d1d19
 class Row:
     "One line of the table: a box to tick, a star and texts"
     def __init__(self, page):
@@ -368,12 +377,14 @@ def runs_part(self: Page) -> w.Widget:
     rows = w.VBox([self.html["head"], *(row.box for row in self.rows)]).add_class("runs")
     return self.part("Runs", fields, rows, w.HBox([self.back, self.forth, self.html["count"]]))
 
+# %% ../nbs/06_compare.ipynb #8ddfb798
 @patch
 def refresh(self: Page):  # looks at the store again, and shows its first page
     self.stamp = store_stamp()
     self.table = runs_table(self.metric.value, self.words.value, self.starred.value)
     self.turn(-self.first)
 
+# %% ../nbs/06_compare.ipynb #c3ee332e
 @patch
 def turn(
     self: Page,
@@ -387,8 +398,9 @@ def turn(
     changes = page.group.shift(-1).where(page.group.shift(-1) != page.group).fillna("")
     for place, row in enumerate(self.rows):
         row.box.layout.display = None if place < len(page) else "none"
-        if place < len(page): row.show(page.iloc[place], page.index[place] in self.chosen, changes.iloc[place])
-    self.html["count"].value = f"{self.first + 1}–{self.first + len(page)} of {len(self.table):,}" if len(page) else ""
+        if place < len(page):
+            row.show(page.iloc[place], page.index[place] in self.chosen, changes.iloc[place])
+    self.html["count"].value = f"from {self.first + 1} of {len(self.table):,}" if len(page) else ""
     self.back.disabled = self.first == 0
     self.forth.disabled = self.first + PAGE_ROWS >= len(self.table)
 
@@ -408,6 +420,7 @@ def choose(
     self.chips.children = [w.HTML("Chosen:" if buttons else "No run is chosen."), *buttons]
     self.compare_chosen()
 
+# %% ../nbs/06_compare.ipynb #a51de972
 @patch
 def tick(self: Page, row: Row):  # the visitor ticked or unticked a run
     run_id = row.run.name
@@ -429,9 +442,10 @@ def comparison_charts(
     "Everything that is drawn of some runs"
     charts = [chart(results.predictions) for chart in (roc_chart, precision_recall_chart, calibration_chart)]
     if len(results.curves): charts.append(loss_chart(results.curves))
-    if len(results.settings) > 1 and same_folds(results.folds): charts.append(fold_chart(results.folds, metric))
-    return charts
+    several = len(results.settings) > 1 and same_folds(results.folds)
+    return [*charts, fold_chart(results.folds, metric)] if several else charts
 
+# %% ../nbs/06_compare.ipynb #0714525a
 def differences(
     results: Results,
 ) -> pd.DataFrame:  # of text, a column for each run
@@ -442,6 +456,7 @@ def differences(
     settings.insert(0, "run", results.settings.run_id.str[:8].to_numpy())
     return pd.concat([settings, pretty(summary(results.folds, CONTRAST_METRICS))], axis=1).T
 
+# %% ../nbs/06_compare.ipynb #c6bce9e2
 def verdicts(
     results: Results,
     metric: str,
@@ -468,6 +483,7 @@ def comparison(self: Page) -> w.Widget:
     fields = w.GridBox([self.threshold]).add_class("fields")
     return self.part("Comparison", verdict, figures, fields, errors, numbers, note, w.HBox([prepare, files]))
 
+# %% ../nbs/06_compare.ipynb #822b40b2
 @patch
 def compare_chosen(self: Page):
     "Show what the chosen runs are"
@@ -477,8 +493,8 @@ def compare_chosen(self: Page):
     self.results = results_of(chosen) if chosen else None
     self.compared = chosen
     metric = self.metric.value if self.metric.value in METRICS else "roc_auc"
-    said = verdicts(self.results, metric) if chosen else ["Choose runs in the table: one is drawn, several are compared."]
-    self.html["verdict"].value = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in said)
+    sentences = verdicts(self.results, metric) if chosen else ["Choose runs in the table above."]
+    self.html["verdict"].value = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in sentences)
     self.html["figures"].value = gallery(comparison_charts(self.results, metric)) if chosen else ""
     self.html["numbers"].value = _scrollable(differences(self.results)) if chosen else ""
     self.note.value = self.table.Note.get(self.chosen[0], "") if chosen else ""
@@ -531,6 +547,7 @@ def perturbations(
         lines.loc[1 + N_PERTURBATIONS * j:N_PERTURBATIONS * (j + 1), name] = typical.to_numpy()
     return lines
 
+# %% ../nbs/06_compare.ipynb #817c8d99
 def pushes(
     p: np.ndarray,  # probabilities of `perturbations`
     row: pd.DataFrame,
@@ -548,11 +565,13 @@ def cell_input(
     values = column.dropna()
     if not is_numeric(column):
         levels = values.astype(str).value_counts().index[:100]
-        return w.Dropdown(options=[*zip(levels, levels), ("missing", None)], description=escape(column.name), **WIDE)
+        options = [*zip(levels, levels), ("missing", None)]
+        return w.Dropdown(options=options, description=escape(column.name), **WIDE)
     middle = values.quantile(interpolation="nearest")
     label = f"{escape(column.name)}<em>{values.min():g} to {values.max():g}; empty: missing</em>"
     return w.Text(f"{middle:g}", description=label, continuous_update=False, **WIDE)
 
+# %% ../nbs/06_compare.ipynb #d0f3caa7
 def read_cell(
     column: pd.Series,
     value,  # of its input
@@ -570,6 +589,7 @@ def row_part(self: Page) -> w.Widget:
     self.tried = None  # the table that the form is for
     return self.part("A row to try", w.Box([self.row_form, self.html["answer"]]).add_class("columns"))
 
+# %% ../nbs/06_compare.ipynb #cd52dd86
 @patch
 def open_row(self: Page):
     "Make the form for the table of the first chosen network, or of the newest one, and ask"
@@ -596,38 +616,43 @@ def answer_of(self: Page, run: Run, row: pd.DataFrame) -> str:  # HTML
     table = pushes(p.mean(axis=0), row)
     table["push"] = [f'<meter min="0" max="50" value="{abs(v):.1f}"></meter> {v:+.1f}' for v in table.push]
     table["value"] = table.value.map(escape)
-    spread = f"{len(p)} networks, from {p[:, 0].min():.1%} to {p[:, 0].max():.1%}" if len(p) > 1 else "one network"
+    spread = f"{p[:, 0].min():.1%} to {p[:, 0].max():.1%}" if len(p) > 1 else "one network, so no spread"
     return (f'<div role="status"><h3>{escape(run_title(run))}: {p[:, 0].mean():.1%}</h3>{spread}; '
             f"in the table {self.tried.y.mean():.0%}.</div>"
             + table.rename(index=escape).to_html(border=0, escape=False, header=False))
 
+# %% ../nbs/06_compare.ipynb #2f4e6ccf
 @patch
 def ask(self: Page):  # what the networks say to the row
     values = {name: [read_cell(self.tried.X[name], box.value)] for name, box in self.row_inputs.items()}
     row = pd.DataFrame(values)
     title = f"Probability of {self.tried.target} = {self.tried.classes[1]}"
     answers = "".join(self.answer_of(run, row) for run in self.asked)
-    self.html["answer"].value = (f"<p><b>{escape(title)}</b></p>{answers}<p>In points: the answer, minus the mean answer when "
-                         f"this one value is another. Not a cause. {CAUTION}</p>")
+    self.html["answer"].value = (f"<p><b>{escape(title)}</b></p>{answers}<p>In points: the answer, minus the mean "
+                                 f"answer when this one value is another. Not a cause. {CAUTION}</p>")
 
 # %% ../nbs/06_compare.ipynb #becb117f
 @patch
 def clean_up(self: Page) -> w.Widget:
     "What a deletion of the chosen runs would take, and the button that does it"
-    self.delete_button = self.button("Delete for good", lambda: self.in_thread(self.delete), button_style="danger")
+    self.delete_button = self.button("", lambda: self.in_thread(self.delete), button_style="danger")
     return self.part("Clean up", self.html["preview"], self.delete_button)
 
+# %% ../nbs/06_compare.ipynb #5c6555d1
 @patch
 def preview_deletion(self: Page):  # the chosen runs, with what they hold
-    self.doomed = {size["run_id"]: size for size in footprint(self.table.index.intersection(self.chosen).tolist())}
-    shown = self.table.loc[list(self.doomed)]
-    items = [f"{run.model}, {run.group}, trained {run.Trained}: {self.doomed[run.Index]['files']} files, "
-             f"{self.doomed[run.Index]['bytes'] / 1e3:,.0f} kB" for run in shown.itertuples()]
-    text = "These runs go, with metrics, figures, notes and models:" if items else "Choose what to delete in the table."
-    self.html["preview"].value = f"<p>{text}</p><ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+    there = self.table.index.intersection(self.chosen).tolist()
+    self.doomed = {size["run_id"]: size for size in footprint(there)}
+    runs = zip(self.table.loc[list(self.doomed)].itertuples(), self.doomed.values())
+    items = [f"{run.model}, {run.group}, trained {run.Trained}: {size['files']} files, {size['bytes']:,} bytes"
+             for run, size in runs]
+    text = "These runs go, with metrics, figures, notes and models:" if items else "Choose runs in the table."
+    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+    self.html["preview"].value = f"<p>{text}</p><ul>{lines}</ul>"
     self.delete_button.description = f"Delete {len(items)} run{'s' * (len(items) != 1)} for good"
     self.delete_button.disabled = not items
 
+# %% ../nbs/06_compare.ipynb #216b2672
 @patch
 def delete(self: Page):  # what was shown, and nothing else
     self.delete_button.disabled = True
@@ -637,8 +662,8 @@ def delete(self: Page):  # what was shown, and nothing else
 
 # %% ../nbs/06_compare.ipynb #689ce481
 PARTS = (Page.settings, Page.training, Page.runs_part, Page.comparison, Page.row_part, Page.clean_up)
-LEAD = ("One multi-layer perceptron twice – in plain NumPy and in Keras – trained on the same folds and compared "
-        "with evidence.")
+LEAD = ("One multi-layer perceptron twice – in plain NumPy and in Keras – trained on the same folds and "
+        "compared with evidence.")
 
 @patch
 def layout(self: Page) -> w.Widget:
@@ -651,7 +676,7 @@ def layout(self: Page) -> w.Widget:
     work = w.Box([settings, training]).add_class("columns")
     tabs = w.Tab([work, w.VBox([runs, comparison, clean_up]), row], titles=["Train", "Compare", "Try a row"])
     tabs.observe(lambda change: change.new == 2 and self.in_thread(self.open_row), "selected_index")
-    self.arrival = w.Play(playing=True, max=1, interval=50).add_class("arrival")  # a browser begins to play it
+    self.arrival = w.Play(playing=True, max=1).add_class("arrival")  # a browser begins to play it
     self.arrival.observe(lambda change: self.in_thread(self.welcome), "value")
     self.choose([])
     self.say("Ready.")
@@ -670,7 +695,7 @@ def watch(self: Page):  # looks for news in the store, as long as the page lives
     while True:
         time.sleep(2)
         if store_stamp() != self.stamp: self.safely(self.refresh)
-        if not self.arrival.value: self.arrival.max += 1  # a message, by which the server knows that this kernel lives
+        if not self.arrival.value: self.arrival.max += 1  # a message: this kernel lives
 
 @patch
 def welcome(self: Page):  # somebody came: start a process that can train, load what a row needs
@@ -698,6 +723,7 @@ def app_notebook() -> Path:
     shipped = APP / "06_compare.ipynb"
     return shipped if shipped.exists() else APP.parents[1] / "nbs" / shipped.name
 
+# %% ../nbs/06_compare.ipynb #f69598f2
 def serve_command(
     port: int = 8866,  # where to listen
     host: str = "127.0.0.1",  # this machine only, unless told otherwise
@@ -711,12 +737,13 @@ def serve_command(
                          "leave out --no-token.")
     options = {"port": port, "Voila.ip": host, "Voila.auto_token": token, "Voila.config_file_paths": APP,
                "template": "mlpbench", "preheat_kernel": True,
-               "Voila.tornado_settings": {"websocket_max_message_size": 200_000_000},  # an upload is one message
+               "Voila.tornado_settings": {"websocket_max_message_size": 200_000_000},  # for uploads
                "MappingKernelManager.cull_interval": max(1, idle // 10),
                "MappingKernelManager.cull_idle_timeout": idle}
     return [sys.executable, "-m", "voila", str(app_notebook()), "--no-browser",
             *(f"--{name}={value}" for name, value in options.items())]
 
+# %% ../nbs/06_compare.ipynb #777179ff
 def serve_environment(
     token: str = "",  # what visitors must show; empty for one that Voilà makes up and prints
 ) -> dict:  # for `subprocess`

@@ -133,10 +133,11 @@ class Axes:
     "From data to the pixels of a chart"
     def __init__(self, chart):
         bands = [line.lo + line.hi for line in chart.lines if line.lo]
-        heights = [v for values in (*bands, *(line.y for line in chart.lines)) for v in values if v is not None]
+        values = [v for part in (*bands, *(line.y for line in chart.lines)) for v in part]
         self.xlim = _range([v for line in chart.lines for v in line.x], chart.xlim)
-        self.ylim = _range(heights, chart.ylim)
-        self.left = 52 if not chart.yticks else 76 if chart.cells else 150  # names need more room than numbers
+        self.ylim = _range([v for v in values if v is not None], chart.ylim)
+        names = 76 if chart.cells else 150  # they need more room than numbers
+        self.left = names if chart.yticks else 52
         self.height = 75 * chart.height
 
     def x(self, value):
@@ -151,7 +152,8 @@ class Axes:
 def _text(x, y, text, anchor="middle", size=12):
     lines = str(text).split("\n")
     first = y - 0.6 * size * (len(lines) - 1)
-    spans = (f'<tspan x="{x}" y="{first + 1.2 * size * i:.1f}">{escape(t)}</tspan>' for i, t in enumerate(lines))
+    spans = (f'<tspan x="{x}" y="{first + 1.2 * size * i:.1f}">{escape(line)}</tspan>'
+             for i, line in enumerate(lines))
     return f'<text text-anchor="{anchor}" font-size="{size}">{"".join(spans)}</text>'
 
 def _ticks(limits, named):  # position → text
@@ -160,6 +162,7 @@ def _ticks(limits, named):  # position → text
     low, high = sorted(limits)
     return {v: f"{v:.6g}" for v in MaxNLocator(5).tick_values(low, high).round(9) if low <= v <= high}
 
+# %% ../nbs/06b_figures.ipynb #c3d41af4
 def _grid(axes, chart):
     bottom, right = axes.height - BOTTOM, WIDTH - EDGE
     for value, text in _ticks(axes.xlim, chart.xticks).items():
@@ -177,10 +180,12 @@ def _path(axes, xs, ys):
     return "L".join(points)
 
 def _look(line):  # colour, dashes and opacity
-    if line.style is None: return f'stroke="currentColor" stroke-opacity="0.4" stroke-dasharray="{SVG_DASHES[line.dash or 0]}"'
-    dash = SVG_DASHES[(line.style if line.dash is None else line.dash) % 5]
-    return f'stroke="{COLOURS[line.style % 5]}" stroke-width="2" stroke-dasharray="{dash}"'
+    dash = SVG_DASHES[(line.dash if line.dash is not None else line.style or 0) % 5]
+    plain = 'stroke="currentColor" stroke-opacity="0.4"'
+    coloured = f'stroke="{COLOURS[(line.style or 0) % 5]}" stroke-width="2"'
+    return f'{plain if line.style is None else coloured} stroke-dasharray="{dash}"'
 
+# %% ../nbs/06b_figures.ipynb #96d00952
 def _line(axes, line):
     colour = "currentColor" if line.style is None else COLOURS[line.style % 5]
     if line.lo:
@@ -193,6 +198,7 @@ def _line(axes, line):
         yield from (f'<circle class="point" cx="{axes.x(x)}" cy="{axes.y(y)}" r="3" fill="{colour}"/>'
                     for x, y in zip(line.x, line.y) if y is not None)
 
+# %% ../nbs/06b_figures.ipynb #b1ee13fb
 def _square(axes, cell):
     left, right = axes.x(cell.x - 0.48), axes.x(cell.x + 0.48)
     top, bottom = sorted((axes.y(cell.y - 0.46), axes.y(cell.y + 0.46)))

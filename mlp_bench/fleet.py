@@ -25,8 +25,8 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from .core import exit_with_parent
-from .numpy_mlp import (ACTIVATIONS, OPTIMIZERS, SETTINGS, EarlyStopping, TextbookMLP, diverged,
-                                 layers, smooth, via_float32, views)
+from .numpy_mlp import (ACTIVATIONS, HYPERPARAMETERS, OPTIMIZERS, EarlyStopping, TextbookMLP,
+                                 diverged, layers, smooth, via_float32, views)
 
 # %% ../nbs/03a_fleet.ipynb #3ce0f83c
 class Tape(list):
@@ -476,7 +476,7 @@ def train_block(
 ) -> list:          # kernels, biases, loss curve and validation losses of each
     "Train networks of one shape as a fleet"
     first = tasks[0].settings
-    nets = [TextbookMLP(task.sizes, **{name: task.settings[name] for name in SETTINGS}, seed=task.seed)
+    nets = [TextbookMLP(task.sizes, **{name: task.settings[name] for name in HYPERPARAMETERS}, seed=task.seed)
             for task in tasks]
     validation = [task.validation for task in tasks] if first["early_stopping"] else None
     def named(event):

@@ -87,7 +87,8 @@ def gemm_floor(X, y, task, members=1):
     stack = [members] if members > 1 else []
     normal = partial(np.random.default_rng(0).standard_normal, dtype="float32")
     V = [normal((*stack, m + 1, h)) for m, h in zip(sizes, sizes[1:])]
-    A = [normal((*stack, n, sizes[0] + 1)).swapaxes(-1, -2), *(normal((*stack, h + 1, n)) for h in sizes[1:-1])]
+    first = normal((*stack, n, sizes[0] + 1)).swapaxes(-1, -2)
+    A = [first, *(normal((*stack, h + 1, n)) for h in sizes[1:-1])]
     D = [normal((*stack, h, n)) for h in sizes[1:]]
     forward = [(W.swapaxes(-1, -2), a, np.empty_like(d)) for W, a, d in zip(V, A, D)]
     gradients = [(a, d.swapaxes(-1, -2), np.empty_like(W)) for W, a, d in zip(V, A, D)]
@@ -326,7 +327,7 @@ PREDICTORS = {
     "predict_keras": (predict_keras, "Keras model.predict"),
 }
 CONTENDERS = TRAINERS | STUDIES | PREDICTORS
-TAKING_PART = {"cross-validation": STUDIES, "one row": PREDICTORS, "100,000 rows": PREDICTORS}  # else trainers
+TAKING_PART = {"cross-validation": STUDIES, "one row": PREDICTORS, "100,000 rows": PREDICTORS}
 
 # %% ../nbs/08_bench.ipynb #b1181da8
 def at_start(

@@ -177,7 +177,9 @@ def _settings(config):  # what the model reads; what nothing reads at present co
     read = [s for s in SETTINGS.values() if config.backend in s.read_by]
     idle = [s for s in read if s.needs and not getattr(config, s.needs)]
     values = {s.name: s.default if s in idle else getattr(config, s.name) for s in read}
-    return {name: v + 0.0 if isinstance(v, float) else v for name, v in values.items()}  # −0.0 is 0.0
+    left = [s.name for s in read if s.later and values[s.name] == s.default]
+    return {n: v + 0.0 if isinstance(v, float) else v  # −0.0 is 0.0
+            for n, v in values.items() if n not in left}
 
 # %% ../nbs/05b_evaluation.ipynb #71bd7b3c
 ALGORITHMS = {"numpy": 3, "keras": 1}

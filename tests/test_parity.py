@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import make_classification
 
 from mlp_bench.keras_mlp import KerasMLPClassifier, network
-from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, SETTINGS, TextbookMLP, train
+from mlp_bench.numpy_mlp import ACTIVATIONS, HYPERPARAMETERS, OPTIMIZERS, TextbookMLP, train
 from mlp_bench.estimators import NumpyMLPClassifier
 
 # 18 steps an epoch, the last of 6 rows
@@ -16,7 +16,7 @@ EVERYTHING = dict(l2=1e-3, weight_decay=4e-3, label_smoothing=0.1, class_weight=
 def textbook(net):
     "coefs, intercepts and loss curve of the textbook, trained by its formulas as the estimator says"
     sizes, rows, _, (seed, *_) = net._prepare(X, y)
-    by_hand = TextbookMLP(sizes, **{name: getattr(net, name) for name in SETTINGS}, seed=seed)
+    by_hand = TextbookMLP(sizes, **{name: getattr(net, name) for name in HYPERPARAMETERS}, seed=seed)
     losses, _ = train(by_hand, *rows, net.epochs, net.batch_size)
     return by_hand.W, by_hand.b, losses
 

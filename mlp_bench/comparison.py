@@ -131,13 +131,12 @@ def read_input(
     value,  # of its input
 ) -> object:  # what `Config` takes
     "What was chosen or written"
-    if setting.choices or setting.kind is bool: return value
+    if setting.choices or setting.kind is bool: return value  # chosen, not written
     text = value.strip()
     if not text and setting.default is None: return None
-    if not text: setting.refuse(text)
-    parsed = setting.normalise(setting.parse(text))
-    setting.check(parsed)
-    return parsed
+    result = setting.normalise(setting.parse(text))
+    setting.check(result)
+    return result
 
 # %% ../nbs/06_compare.ipynb #9e6e08f8
 @patch
@@ -628,8 +627,8 @@ def ask(self: Page):  # what the networks say to the row
     row = pd.DataFrame(values)
     title = f"Probability of {self.tried.target} = {self.tried.classes[1]}"
     answers = "".join(self.answer_of(run, row) for run in self.asked)
-    self.html["answer"].value = (f"<p><b>{escape(title)}</b></p>{answers}<p>In points: the answer, minus the mean "
-                                 f"answer when this one value is another. Not a cause. {CAUTION}</p>")
+    note = f"In points: the answer, minus the mean answer when this one value is another. {CAUTION}"
+    self.html["answer"].value = f"<p><b>{escape(title)}</b></p>{answers}<p>{note}</p>"
 
 # %% ../nbs/06_compare.ipynb #becb117f
 @patch
@@ -644,7 +643,7 @@ def preview_deletion(self: Page):  # the chosen runs, with what they hold
     there = self.table.index.intersection(self.chosen).tolist()
     self.doomed = {size["run_id"]: size for size in footprint(there)}
     runs = zip(self.table.loc[list(self.doomed)].itertuples(), self.doomed.values())
-    items = [f"{run.model}, {run.group}, trained {run.Trained}: {size['files']} files, {size['bytes']:,} bytes"
+    items = [f"{run.model}, {run.group}, of {run.Trained}: {size['files']} files, {size['bytes']:,} bytes"
              for run, size in runs]
     text = "These runs go, with metrics, figures, notes and models:" if items else "Choose runs in the table."
     lines = "".join(f"<li>{escape(item)}</li>" for item in items)

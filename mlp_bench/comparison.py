@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['APP', 'WIDE', 'MODELS', 'SUGGESTIONS', 'MAIN', 'SCORES', 'COLUMNS', 'PAGE_ROWS', 'MAX_COMPARED', 'N_PERTURBATIONS',
-           'PARTS', 'LEAD', 'Page', 'show', 'input_of', 'read_input', 'store_upload', 'live_chart', 'run_title',
-           'runs_table', 'Row', 'comparison_charts', 'differences', 'verdicts', 'perturbations', 'pushes', 'cell_input',
-           'read_cell', 'store_stamp', 'dashboard', 'app_notebook', 'serve_command', 'serve_environment']
+           'PARTS', 'LEAD', 'Page', 'show', 'input_of', 'read_input', 'read_all', 'store_upload', 'live_chart',
+           'run_title', 'runs_table', 'Row', 'comparison_charts', 'differences', 'verdicts', 'perturbations', 'pushes',
+           'cell_input', 'store_stamp', 'dashboard', 'app_notebook', 'serve_command', 'serve_environment']
 
 # %% ../nbs/06_compare.ipynb #af9ba51a
 import base64
@@ -34,7 +34,7 @@ from scipy.special import expit
 from .core import InputError, format_duration, require
 from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, METRIC_TITLES, NET_PARAMS, NETWORKS,
                               PRESETS, RANK_METRICS, SETTINGS, Config, Setting, format_metric, format_value,
-                              parse_plan, setting_title, short_plan)
+                              setting_title, short_plan)
 from .reading import is_numeric, read_table, safe_csv
 from .data import Dataset, load
 from .evaluation import BACKENDS, check, folds_of, key
@@ -132,23 +132,30 @@ def read_input(
 ) -> object:  # what `Config` takes
     "What was chosen or written"
     if setting.choices or setting.kind is bool: return value  # chosen, not written
-    text = value.strip()
-    if not text and setting.default is None: return None
-    result = setting.normalise(setting.parse(text))
+    if setting.default is None and not value.strip(): return None
+    result = setting.normalise(setting.parse(value))
     setting.check(result)
     return result
 
-# %% ../nbs/06_compare.ipynb #9e6e08f8
-@patch
-def configs(self: Page) -> list:  # of `Config`, one for each model
-    "What the form describes"
+# %% ../nbs/06_compare.ipynb #8853de2c
+def read_all(
+    inputs: dict,  # name → widget
+    read,  # a function of name and value
+) -> dict:  # name → what was read
+    "Read some inputs; one that cannot be used is marked"
     values = {}
-    for name, box in self.inputs.items():
+    for name, box in inputs.items():
         box.remove_class("invalid")
-        try: values[name] = read_input(SETTINGS[name], box.value)
+        try: values[name] = read(name, box.value)
         except InputError:
             box.add_class("invalid").focus()
             raise
+    return values
+
+@patch
+def configs(self: Page) -> list:  # of `Config`, one for each model
+    "What the form describes"
+    values = read_all(self.inputs, lambda name, value: read_input(SETTINGS[name], value))
     backend = values.pop("backend")
     return [Config(**values, backend=b) for b in (NETWORKS if backend == "both" else [backend])]
 
@@ -162,7 +169,7 @@ def settings(self: Page) -> w.Widget:
     self.inputs = {name: input_of(s) for name, s in SETTINGS.items()}
     together = "Preset<em>settings that go together</em>"
     self.preset = w.Dropdown(options=list(PRESETS), description=together, **WIDE)
-    self.upload = w.FileUpload(accept=".csv,.parquet", description="Upload a table …", layout=WIDE["layout"])
+    self.upload = w.FileUpload(accept=".csv,.parquet", description="Upload a table, up to 200 MB …", layout=WIDE["layout"])
     more = w.Checkbox(description="More settings", indent=False)
     main = w.GridBox([*(self.inputs[name] for name in MAIN), self.preset]).add_class("fields")
     rest = w.GridBox([box for name, box in self.inputs.items() if name not in MAIN]).add_class("fields")
@@ -183,11 +190,11 @@ def fill(self: Page):  # the preset is filled in
 @patch
 def look_at_table(self: Page):  # says what a file holds, and offers what it can predict
     path = self.inputs["data"].value.strip()
-    if not os.path.isfile(path): return
-    frame = read_table(path)
+    frame = read_table(path) if os.path.isfile(path) else pd.DataFrame()
     targets = [c for c in frame if frame[c].nunique() == 2]
     self.inputs["target"].options = targets
     self.inputs["target"].value = targets[0] if len(targets) == 1 else ""
+    if frame.empty: return
     size = f"{len(frame):,} rows, {frame.shape[1]} columns, {len(targets)} with two labels"
     self.say(f"{Path(path).name}: {size}.")
 
@@ -211,6 +218,7 @@ def store_upload(
 def take_upload(self: Page):  # the path of what was uploaded goes into the form
     for file in self.upload.value:
         self.inputs["data"].value = store_upload(file.name, bytes(file.content))
+    self.upload.value = ()
 
 # %% ../nbs/06_compare.ipynb #5496fb55
 def live_chart(
@@ -306,10 +314,11 @@ COLUMNS = ("Rank", "Settings", *(METRIC_TITLES[m] for m in SCORES), "Trained", "
 
 def _texts(run, names):  # what the table shows of a run
     own = names if run["backend"] in NETWORKS else [n for n in names if n not in NET_PARAMS]
-    settings = ", ".join(f"{setting_title(n)} {format_value(run[n])}" for n in own)
+    changed = [n for n in own if run[n] != SETTINGS[n].default]
+    settings = ", ".join(f"{setting_title(n)} {format_value(run[n])}" for n in changed)
     scores = [format_metric(m, run[m]) for m in SCORES]
     texts = [str(run["rank"]), settings, *scores, f"{run['started']:%Y-%m-%d %H:%M}", run["note"]]
-    group = [run["dataset"], run["target"] or "", short_plan(parse_plan(run["plan"]))]
+    group = [run["dataset"], run["target"] or "", short_plan(run["plan"])]
     model = f"{BACKEND_TITLES.get(run['backend'], run['backend'])} {run['run_id'][:8]}"
     return dict(zip(COLUMNS, texts), model=model, group=", ".join(filter(None, group)))
 
@@ -570,15 +579,12 @@ def cell_input(
     label = f"{escape(column.name)}<em>{values.min():g} to {values.max():g}; empty: missing</em>"
     return w.Text(f"{middle:g}", description=label, continuous_update=False, **WIDE)
 
-# %% ../nbs/06_compare.ipynb #d0f3caa7
-def read_cell(
-    column: pd.Series,
-    value,  # of its input
-):
-    "What was written or chosen"
-    if not is_numeric(column): return value
+# %% ../nbs/06_compare.ipynb #21a8b615
+@patch
+def read_cell(self: Page, name, value):  # what was written or chosen
+    if not is_numeric(self.tried.X[name]): return value
     try: return float(value or "nan")
-    except ValueError: raise InputError(f"{column.name} must be a number, got {value!r}.") from None
+    except ValueError: raise InputError(f"{name} must be a number, got {value!r}.") from None
 
 # %% ../nbs/06_compare.ipynb #ce4853f8
 @patch
@@ -620,11 +626,11 @@ def answer_of(self: Page, run: Run, row: pd.DataFrame) -> str:  # HTML
             f"in the table {self.tried.y.mean():.0%}.</div>"
             + table.rename(index=escape).to_html(border=0, escape=False, header=False))
 
-# %% ../nbs/06_compare.ipynb #2f4e6ccf
+# %% ../nbs/06_compare.ipynb #1324263b
 @patch
 def ask(self: Page):  # what the networks say to the row
-    values = {name: [read_cell(self.tried.X[name], box.value)] for name, box in self.row_inputs.items()}
-    row = pd.DataFrame(values)
+    self.html["answer"].value = ""
+    row = pd.DataFrame([read_all(self.row_inputs, self.read_cell)])
     title = f"Probability of {self.tried.target} = {self.tried.classes[1]}"
     answers = "".join(self.answer_of(run, row) for run in self.asked)
     note = f"In points: the answer, minus the mean answer when this one value is another. {CAUTION}"
@@ -694,10 +700,11 @@ def watch(self: Page):  # looks for news in the store, as long as the page lives
     while True:
         time.sleep(2)
         if store_stamp() != self.stamp: self.safely(self.refresh)
-        if not self.arrival.value: self.arrival.max += 1  # a message: this kernel lives
+        if self.arrival.playing: self.arrival.tooltip = time.ctime()  # a message: this kernel lives
 
 @patch
 def welcome(self: Page):  # somebody came: start a process that can train, load what a row needs
+    self.arrival.playing = False
     if not (self.spare or self.job):
         self.spare = Job().launch()
         self.open_row()

@@ -28,8 +28,7 @@ def varying(
 
 # %% ../nbs/06f_ranking.ipynb #b73eac8a
 def _chosen(frame, plan, dataset):
-    frame = frame.assign(plan=frame.plan.map(parse_plan))
-    if plan: frame = frame[frame.plan == parse_plan(plan)]
+    if plan: frame = frame[frame.plan.map(parse_plan) == parse_plan(plan)]
     return frame[frame.dataset == dataset] if dataset else frame
 
 def ranked(
@@ -37,6 +36,7 @@ def ranked(
     metric: str,  # to rank by
 ) -> pd.DataFrame:  # with a column `rank`, best first
     "Rank within each table, target and plan"
+    frame = frame.assign(plan=frame.plan.map(parse_plan))
     groups = ["dataset", "target", "plan"]
     frame = frame.fillna(dict.fromkeys(groups, ""))
     place = frame.groupby(groups)[metric].rank(ascending=metric in LOWER_IS_BETTER, method="first")

@@ -82,7 +82,7 @@ def visit(chromium, site, misdeeds):
         page.on("request", lambda r: misdeeds.append(r.url) if leaves_this_machine(r.url) else None)
         page.on("websocket", lambda w: misdeeds.append(w.url) if leaves_this_machine(w.url) else None)
         page.on("pageerror", lambda e: misdeeds.append(str(e)))
-        page.goto(site[0])
+        page.goto(site[0], timeout=120_000)
         expect(button(page, "Train")).to_be_visible(timeout=120_000)
         return page
 
@@ -248,7 +248,9 @@ def test_a_network_is_trained_before_the_visitors_eyes(page, site):
     assert "No runs yet" in page.locator(".runs").text_content()
     expect(page.locator(".bar")).to_contain_text("No run is chosen")
     begin(page, epochs="400", plan="cv:3x1")
-    grown = page.evaluate("Math.max(...[...document.querySelectorAll('.plot path.line')].map(p => p.dataset.points))")
+    grown = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.plot path.line')].map(p => p.dataset.points))"
+    )
     page.wait_for_function(GROWN, arg=grown, timeout=120_000)
     assert page.locator(".plot path.band").count() >= 2  # training and held-out, each with its folds
     expect(said(page)).to_contain_text(re.compile("Trained: NumPy .* ROC AUC"), timeout=120_000)
@@ -263,7 +265,7 @@ def test_a_network_is_trained_before_the_visitors_eyes(page, site):
 
 def test_a_configuration_is_never_trained_twice(page):
     choose_none(page)
-    train(page, "Already trained, shown from the store: NumPy")
+    train(page, "Found in the store: NumPy")
     expect(figures(page, "Training").last).to_contain_text("Errors of NumPy")
     expect(chips(page)).to_have_count(2)
     expect(rows(page)).to_have_count(1)
@@ -290,7 +292,7 @@ def test_wrong_input_is_a_sentence_and_loses_nothing(page):
     refuse("data", "nowhere.csv", "nowhere.csv")
     assert field(page, "data").input_value() == "nowhere.csv"
     write(page, data="heart")
-    train(page, "Already trained")
+    train(page, "Found in the store")
     expect(alarm(page)).to_have_text("")
     expect(page.locator(".invalid")).to_have_count(0)
     assert page.evaluate("window.hurt") is None
@@ -467,7 +469,7 @@ def test_the_keyboard_is_enough_from_the_data_to_the_verdict(other):
         other.keyboard.type(value)
     walk(button(other, "Train"))
     press("Enter")
-    expect(said(other)).to_contain_text("Already trained")
+    expect(said(other)).to_contain_text("Found in the store")
     walk(other.get_by_role("tab", name="Train"), "Shift+Tab")
     press("ArrowRight")
     expect(other.get_by_role("tab", name="Compare")).to_be_focused()
@@ -560,7 +562,7 @@ def test_nobody_is_shut_out(page):
             assert serious(page) == [], f"{name}, {scheme}"
     page.emulate_media(color_scheme="light")
     names = page.evaluate(
-        "[...document.querySelectorAll('.mlp-bench input, .mlp-bench select, .mlp-bench button')].filter(e => "
+        "[...document.querySelectorAll('.mlp-bench :is(input, select, button)')].filter(e => "
         "!(e.labels?.length || e.ariaLabel || e.textContent.trim())).map(e => e.outerHTML)"
     )
     assert names == []

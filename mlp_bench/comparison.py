@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['APP', 'WIDE', 'MODELS', 'SUGGESTIONS', 'MAIN', 'SCORES', 'COLUMNS', 'PAGE_ROWS', 'MAX_COMPARED', 'N_PERTURBATIONS',
            'PARTS', 'LEAD', 'Page', 'show', 'input_of', 'read_input', 'read_all', 'store_upload', 'live_chart',
-           'run_title', 'runs_table', 'Row', 'comparison_charts', 'differences', 'verdicts', 'perturbations', 'pushes',
-           'cell_input', 'store_stamp', 'dashboard', 'app_notebook', 'serve_command', 'serve_environment']
+           'run_title', 'runs_table', 'matching', 'Row', 'comparison_charts', 'differences', 'verdicts',
+           'perturbations', 'pushes', 'cell_input', 'store_stamp', 'dashboard', 'app_notebook', 'serve_command',
+           'serve_environment']
 
 # %% ../nbs/06_compare.ipynb #af9ba51a
 import base64
@@ -322,20 +323,25 @@ def _texts(run, names):  # what the table shows of a run
     model = f"{BACKEND_TITLES.get(run['backend'], run['backend'])} {run['run_id'][:8]}"
     return dict(zip(COLUMNS, texts), model=model, group=", ".join(filter(None, group)))
 
-# %% ../nbs/06_compare.ipynb #8581a98a
+# %% ../nbs/06_compare.ipynb #8f04c2eb
 def runs_table(
     metric: str = "roc_auc",  # what to rank by
-    words: str = "",  # that must occur in a row
-    starred: bool = False,  # only runs with a star
-) -> pd.DataFrame:  # run_id, star, model, group and the texts of `COLUMNS`
-    "The store as the page shows it, indexed by the ids of the runs"
+) -> pd.DataFrame:  # indexed by run_id: `COLUMNS`, model, group and star
+    "The store as the page shows it"
     frame = ranked(runs(), metric)
     names = varying(frame)
     columns = [*COLUMNS, "model", "group"]
     table = pd.DataFrame([_texts(run, names) for run in frame.to_dict("records")], frame.run_id, columns)
-    table["star"] = frame.star.to_numpy()
-    text = table.agg(lambda row: " ".join(map(str, row)).lower(), axis=1) if words else ""
-    for word in words.lower().split(): table = table[text[table.index].str.contains(word, regex=False)]
+    return table.assign(star=frame.star.to_numpy())
+
+def matching(
+    table: pd.DataFrame,  # from `runs_table`
+    words: str,  # that must occur in a row
+    starred: bool,  # only runs with a star
+) -> pd.DataFrame:  # some of its rows
+    "The rows that a visitor looks for"
+    for word in words.lower().split():
+        table = table[[word in " ".join(map(str, row)).lower() for row in table.itertuples()]]
     return table[table.star] if starred else table
 
 # %% ../nbs/06_compare.ipynb #4e050447
@@ -385,12 +391,15 @@ def runs_part(self: Page) -> w.Widget:
     rows = w.VBox([self.html["head"], *(row.box for row in self.rows)]).add_class("runs")
     return self.part("Runs", fields, rows, w.HBox([self.back, self.forth, self.html["count"]]))
 
-# %% ../nbs/06_compare.ipynb #8ddfb798
+# %% ../nbs/06_compare.ipynb #fda9b7e0
 @patch
-def refresh(self: Page):  # looks at the store again, and shows its first page
+def refresh(self: Page):  # looks at the store again
     self.stamp = store_stamp()
-    self.table = runs_table(self.metric.value, self.words.value, self.starred.value)
-    self.turn(-self.first)
+    self.runs = runs_table(self.metric.value)
+    self.table = matching(self.runs, self.words.value, self.starred.value)
+    self.turn(0)
+    there = [r for r in self.chosen if r in self.runs.index]
+    if there != self.chosen: self.choose(there)  # somebody has deleted the others
 
 # %% ../nbs/06_compare.ipynb #c3ee332e
 @patch
@@ -399,7 +408,8 @@ def turn(
     by: int,  # so many runs further down
 ):
     "Show another page of the table"
-    self.first += by
+    last = max(0, len(self.table) - 1) // PAGE_ROWS * PAGE_ROWS
+    self.first = min(max(0, self.first + by), last)
     page = self.table[self.first:self.first + PAGE_ROWS]
     heads = _cells({"": "Choose", "Star": "Star"} | dict(zip(COLUMNS, COLUMNS)), "b")
     self.html["head"].value = heads + _heading(page.group.iloc[0]) if len(page) else "No runs yet: train one."
@@ -410,7 +420,7 @@ def turn(
             row.show(page.iloc[place], page.index[place] in self.chosen, changes.iloc[place])
     self.html["count"].value = f"from {self.first + 1} of {len(self.table):,}" if len(page) else ""
     self.back.disabled = self.first == 0
-    self.forth.disabled = self.first + PAGE_ROWS >= len(self.table)
+    self.forth.disabled = self.first == last
 
 # %% ../nbs/06_compare.ipynb #6c2542df
 @patch
@@ -421,7 +431,7 @@ def choose(
     "Make these runs the chosen ones, wherever they are shown"
     self.chosen = list(run_ids)
     self.refresh()
-    names = [f"{self.table.model.get(r, r[:8])} ✕" for r in run_ids]
+    names = [f"{self.runs.model.get(r, r[:8])} ✕" for r in run_ids]
     buttons = [self.button(name, partial(self.choose, [c for c in run_ids if c != r]), tooltip="Take out")
                for name, r in zip(names, run_ids)]
     if buttons: buttons.append(self.button("Choose none", partial(self.choose, [])))
@@ -505,7 +515,7 @@ def compare_chosen(self: Page):
     self.html["verdict"].value = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in sentences)
     self.html["figures"].value = gallery(comparison_charts(self.results, metric)) if chosen else ""
     self.html["numbers"].value = _scrollable(differences(self.results)) if chosen else ""
-    self.note.value = self.table.Note.get(self.chosen[0], "") if chosen else ""
+    self.note.value = self.runs.Note.get(self.chosen[0], "") if chosen else ""
     self.html["files"].value = ""
     self.show_errors()
     self.preview_deletion()
@@ -646,9 +656,8 @@ def clean_up(self: Page) -> w.Widget:
 # %% ../nbs/06_compare.ipynb #5c6555d1
 @patch
 def preview_deletion(self: Page):  # the chosen runs, with what they hold
-    there = self.table.index.intersection(self.chosen).tolist()
-    self.doomed = {size["run_id"]: size for size in footprint(there)}
-    runs = zip(self.table.loc[list(self.doomed)].itertuples(), self.doomed.values())
+    self.doomed = {size["run_id"]: size for size in footprint(self.chosen)}
+    runs = zip(self.runs.loc[list(self.doomed)].itertuples(), self.doomed.values())
     items = [f"{run.model}, {run.group}, of {run.Trained}: {size['files']} files, {size['bytes']:,} bytes"
              for run, size in runs]
     text = "These runs go, with metrics, figures, notes and models:" if items else "Choose runs in the table."

@@ -170,7 +170,8 @@ def settings(self: Page) -> w.Widget:
     self.inputs = {name: input_of(s) for name, s in SETTINGS.items()}
     together = "Preset<em>settings that go together</em>"
     self.preset = w.Dropdown(options=list(PRESETS), description=together, **WIDE)
-    self.upload = w.FileUpload(accept=".csv,.parquet", description="Upload a table, up to 200 MB …", layout=WIDE["layout"])
+    self.upload = w.FileUpload(accept=".csv,.parquet", description="Upload a table, up to 200 MB …",
+                               layout=WIDE["layout"])
     more = w.Checkbox(description="More settings", indent=False)
     main = w.GridBox([*(self.inputs[name] for name in MAIN), self.preset]).add_class("fields")
     rest = w.GridBox([box for name, box in self.inputs.items() if name not in MAIN]).add_class("fields")

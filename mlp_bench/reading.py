@@ -425,7 +425,7 @@ def kaggle_file(
     if heart: version = version or "1"
     sha = HEART_SHA256 if heart and version == "1" and file in (None, "heart.csv") else None
     handle = f"{owner}/{slug}" + (f"/versions/{version}" if version else "")
-    cache = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"  # as in its documentation
+    cache = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache/kagglehub"  # as it documents
     folder = Path(cache) / "datasets" / owner / slug
     path = _cached(folder, version, file) or _download(handle, folder, file)
     if not _sound(_one_table(path, source), sha): path = _download(handle, folder, file, force=True)

@@ -185,7 +185,8 @@ def fit_keras(
         callbacks=callbacks, verbose=0, validation_data=validation,
         validation_batch_size=len(validation[0]) if validation else None).history
     if averaged and len(last) == averaged:  # not if it was stopped
-        model.set_weights([sum((array / averaged for array in arrays), np.float64(0)) for arrays in zip(*last)])
+        means = [sum((array / averaged for array in arrays), np.float64(0)) for arrays in zip(*last)]
+        model.set_weights(means)
     return *weights_of(model), history["loss"], history.get("val_loss", [])
 
 # %% ../nbs/04_keras_mlp.ipynb #77559ee8

@@ -38,7 +38,7 @@ from .config import (METRICS, NET_PARAMS, NETWORKS, RANK_METRICS, SETTINGS, Conf
 from .data import Dataset
 from .features import RECIPE_VERSIONS, recipe
 from .numpy_mlp import ACTIVATIONS, log_loss as loss_of_logits, logits
-from .estimators import NumpyMLPClassifier, fit_fleet, in_fold, layer_sizes
+from .estimators import NumpyMLPClassifier, fit_fleet, layer_sizes
 from .keras_mlp import KerasMLPClassifier, import_keras
 
 # %% ../nbs/05b_evaluation.ipynb #1c7e0e62
@@ -240,10 +240,10 @@ def timed(
         start = time.perf_counter()
         return f(*args), time.perf_counter() - start - sum(aside)
 
-def _aside(on_epoch, seconds):  # `on_epoch`, which notes how long it took: that time belongs to no fit
+def _aside(on_epoch, seconds, **named):  # `on_epoch`, which notes how long it took: that time is no fit's
     def aside(event):
         start = time.perf_counter()
-        stop = on_epoch(event)
+        stop = on_epoch(replace(event, **named))
         seconds.append(time.perf_counter() - start)
         return stop
     return aside
@@ -260,7 +260,7 @@ def _fit_each(models, tables, progress, on_epoch):
     for fold, (model, table) in enumerate(zip(models, tables)):
         progress(fold / len(models))
         aside = []
-        options = dict(on_epoch=_aside(in_fold(on_epoch, fold), aside)) if on_epoch else {}
+        options = dict(on_epoch=_aside(on_epoch, aside, fold=fold)) if on_epoch else {}
         seconds.append(timed(partial(model.fit, **options), *table, aside=aside)[1])
     return seconds
 

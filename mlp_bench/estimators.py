@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MIN_PARALLEL_WORK', 'layer_sizes', 'member_seeds', 'encode', 'mean_logit', 'LogitClassifier', 'has_callbacks',
-           'following', 'BinaryMLP', 'NumpyMLPClassifier', 'work_of', 'fit_fleet']
+           'following', 'in_fold', 'BinaryMLP', 'NumpyMLPClassifier', 'work_of', 'fit_fleet']
 
 # %% ../nbs/03b_estimators.ipynb #95e60af5
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from numbers import Integral
 
@@ -134,6 +135,14 @@ def following(
     yield follow
     for member in members: member.call_on_fit_task_end(**facts)
     fit.call_on_fit_task_end(**facts, reconstruction_attributes=dict)  # it is fitted as it is
+
+# %% ../nbs/03b_estimators.ipynb #1e8852dc
+def in_fold(
+    on_epoch,   # a follower of several trainings, or None
+    fold,       # which of them comes next
+) -> callable:  # a follower for `fit`, or None
+    "Follow one estimator's training as one among many"
+    return on_epoch and (lambda event: on_epoch(replace(event, fold=fold)))
 
 # %% ../nbs/03b_estimators.ipynb #d1b6d421
 class BinaryMLP(CallbackSupportMixin, LogitClassifier, BaseEstimator):

@@ -154,19 +154,24 @@ def svg(
     return f'<svg role="img" aria-label="{escape(chart.alt)}"{body}'
 
 # %% ../nbs/06b_figures.ipynb #c2fd8ea3
+def _band(x, lo, hi, style):
+    return Line(_plain(x), [None] * len(x), style=style, lo=_plain(lo), hi=_plain(hi))
+
 def contrast_chart(
     contrasts: pd.DataFrame,  # of one metric and margin, from `contrasts`
 ) -> Chart:
     "Differences with their intervals, and the margin within which they do not matter"
-    title, margin, n = METRIC_TITLES[contrasts.metric[0]], contrasts.margin[0], len(contrasts)
-    band = Line([-margin, margin], [None, None], style=2, lo=[-0.5, -0.5], hi=[n - 0.5, n - 0.5])
-    zero = Line([0, 0], [-0.5, n - 0.5])
-    intervals = [Line(_plain([c.lo, c.hi]), [i, i], style=0) for i, c in enumerate(contrasts.itertuples())]
-    means = Line(_plain(contrasts.difference), list(range(n)), style=0, joined=False, points=True)
+    title = METRIC_TITLES[contrasts.metric[0]]
+    margin = contrasts.margin[0]
+    top, bottom = -0.5, len(contrasts) - 0.5
+    band = _band([-margin, margin], [top, top], [bottom, bottom], style=2)
+    zero = Line([0, 0], [top, bottom])
+    intervals = [Line(_plain([c.lo, c.hi]), [c.Index] * 2, style=0) for c in contrasts.itertuples()]
+    means = Line(_plain(contrasts.difference), list(contrasts.index), style=0, joined=False, points=True)
     return Chart(f"Difference in {inline_title(title)}", f"{title}: first minus second", "",
                  alt=" ".join(contrasts.verdict), lines=[band, zero, *intervals, means],
-                 ylim=[n - 0.5, -0.5], height=1.2 + 0.5 * n,
-                 yticks={i: f"{c.a} −\n{c.b}" for i, c in enumerate(contrasts.itertuples())})
+                 yticks={c.Index: f"{c.a} −\n{c.b}" for c in contrasts.itertuples()},
+                 ylim=[bottom, top], height=1.2 + 0.5 * len(contrasts))
 
 # %% ../nbs/06b_figures.ipynb #7908a654
 def fold_chart(
@@ -175,14 +180,14 @@ def fold_chart(
 ) -> Chart:
     "Who won each fold: the first model minus each of the others"
     (_, first, a), *others = by_model(folds)
-    lines, won = [Line([1, len(a)], [0, 0])], []
+    won = [(place, f"{first} − {name}", a[metric].to_numpy() - b[metric].to_numpy())
+           for place, name, b in others]
     x = list(range(1, len(a) + 1))
-    for place, name, b in others:
-        d = a[metric].to_numpy() - b[metric].to_numpy()
-        lines.append(Line(x, _plain(d), f"{first} − {name}", place, joined=False, points=True))
-        won.append(f"{first} − {name} is above zero in {(d > 0).sum()} of {len(d)} folds")
-    alt = "; ".join(won) + "." + " Lower is better here." * (metric in LOWER_IS_BETTER)
-    return Chart(f"{METRIC_TITLES[metric]}, fold by fold", "fold", "difference", alt, lines, legend="best")
+    lines = [Line(x, _plain(d), name, place, joined=False, points=True) for place, name, d in won]
+    alt = "; ".join(f"{name} is above zero in {(d > 0).sum()} of {len(d)} folds" for _, name, d in won) + "."
+    lower = " Lower is better here." if metric in LOWER_IS_BETTER else ""
+    return Chart(f"{METRIC_TITLES[metric]}, fold by fold", "fold", "difference", alt + lower,
+                 [Line([1, len(a)], [0, 0]), *lines], legend="best")
 
 # %% ../nbs/06b_figures.ipynb #e71fe1d3
 def _each(values): return "; ".join(f"{name} {value}" for name, value in values.items())
@@ -220,17 +225,15 @@ def roc_chart(
     predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p`
 ) -> Chart:
     "ROC curves of the pooled out-of-fold predictions, with bands that hold most folds"
-    lines, areas = [DIAGONAL], {}
-    for place, name, own in by_model(predictions):
-        curves = fold_curves(own)
-        areas[name] = f"{np.mean([np.trapezoid(tpr, fpr) for fpr, tpr in curves]) if curves else np.nan:.3f}"
-        if band := roc_band(curves):
-            grid, low, high = map(_plain, band)
-            lines.append(Line(grid, [None] * len(grid), style=place, lo=low, hi=high))
-        pooled = roc_curve(own.y.to_numpy(), own.p.to_numpy())
-        lines.append(Line(*_thin(*pooled), f"{name}  {areas[name]}", place))
+    models = [(place, name, own, fold_curves(own)) for place, name, own in by_model(predictions)]
+    areas = {name: f"{np.mean([np.trapezoid(tpr, fpr) for fpr, tpr in curves] or np.nan):.3f}"
+             for _, name, _, curves in models}
+    bands = [_band(*roc_band(curves), place) for place, _, _, curves in models if len(curves) > 1]
+    lines = [Line(*_thin(*roc_curve(own.y.to_numpy(), own.p.to_numpy())), f"{name}  {areas[name]}", place)
+             for place, name, own, _ in models]
     alt = f"Area under the ROC curve, mean over folds: {_each(areas)}. 0.5 is chance, 1 is perfect."
-    return Chart("ROC curve", "false positive rate", "true positive rate", alt, lines, **UNIT)
+    return Chart("ROC curve", "false positive rate", "true positive rate", alt,
+                 [DIAGONAL, *bands, *lines], **UNIT)
 
 # %% ../nbs/06b_figures.ipynb #522e82f4
 def _precision_steps(y, p):  # recall and precision; each level of recall is reached at one precision
@@ -243,14 +246,14 @@ def precision_recall_chart(
 ) -> Chart:
     "Precision-recall curves of the pooled out-of-fold predictions"
     chance = float(predictions.y.mean())
-    lines, averages = [Line([0, 1], [chance, chance])], {}
-    for place, name, own in by_model(predictions):
-        averages[name] = f"{fold_measures(own).average_precision.mean():.3f}"
-        steps = _precision_steps(own.y.to_numpy(), own.p.to_numpy())
-        lines.append(Line(*steps, f"{name}  {averages[name]}", place))
+    models = list(by_model(predictions))
+    averages = {name: f"{fold_measures(own).average_precision.mean():.3f}" for _, name, own in models}
+    lines = [Line(*_precision_steps(own.y.to_numpy(), own.p.to_numpy()), f"{name}  {averages[name]}", place)
+             for place, name, own in models]
     alt = f"Average precision, mean over folds: {_each(averages)}. Chance is {chance:.3f}, 1 is perfect."
     return Chart("Precision and recall", "recall: share of the positives found",
-                 "precision: share of alarms that are right", alt, lines, legend="lower left", **UNIT)
+                 "precision: share of alarms that are right", alt,
+                 [Line([0, 1], [chance, chance]), *lines], legend="lower left", **UNIT)
 
 # %% ../nbs/06b_figures.ipynb #c6ad6ac5
 def confusion(
@@ -273,13 +276,14 @@ def confusion_chart(
     counts = confusion(predictions, threshold)
     shares = counts / counts.sum(1, keepdims=True).clip(1e-9)
     at = "" if threshold == 0.5 else f" at threshold {threshold:g}"
-    name, ticks = predictions.model.iloc[0], dict(enumerate(classes))
+    name = predictions.model.iloc[0] + at
     cells = [Cell(j, i, f"{counts[i, j]:.0f}\n{shares[i, j]:.0%}", int(i != j), float(shares[i, j]))
              for i, j in np.ndindex(2, 2)]
-    (right, alarms), (missed, hits) = counts
-    alt = (f"{name}{at}: of {hits + missed:.0f} positives {hits:.0f} found and {missed:.0f} missed; "
+    right, alarms, missed, hits = counts.ravel()
+    alt = (f"{name}: of {hits + missed:.0f} positives {hits:.0f} found and {missed:.0f} missed; "
            f"of {right + alarms:.0f} negatives {alarms:.0f} false alarms.")
-    return Chart(f"Errors of {name}{at}", "predicted", "true", alt, cells=cells, xticks=ticks, yticks=ticks,
+    ticks = dict(enumerate(classes))
+    return Chart(f"Errors of {name}", "predicted", "true", alt, cells=cells, xticks=ticks, yticks=ticks,
                  xlim=[-0.5, 1.5], ylim=[1.5, -0.5])
 
 # %% ../nbs/06b_figures.ipynb #2497918a
@@ -298,26 +302,25 @@ def calibration_chart(
 ) -> Chart:
     "Reliability curves of the pooled out-of-fold predictions"
     from mlp_bench.evaluation import ece  # which imports scikit-learn
-    lines, gaps = [DIAGONAL], {}
-    for place, name, o in by_model(predictions):
-        gaps[name] = f"{ece(o.y, o.p):.3f}"
-        groups = reliability(o)
-        lines.append(Line(_plain(groups.p), _plain(groups.y), name, place, points=True))
+    models = list(by_model(predictions))
+    lines = [Line(*_thin(*reliability(own)[["p", "y"]].to_numpy().T), name, place, points=True)
+             for place, name, own in models]
+    gaps = {name: f"{ece(own.y, own.p):.3f}" for _, name, own in models}
     alt = (f"Mean gap between predicted and observed frequency (expected calibration error): {_each(gaps)}. "
            "0 is perfect.")
-    return Chart("Do the probabilities hold?", "predicted probability", "observed frequency", alt, lines,
-                 legend="upper left", **UNIT)
+    return Chart("Do the probabilities hold?", "predicted probability", "observed frequency", alt,
+                 [DIAGONAL, *lines], legend="upper left", **UNIT)
 
 # %% ../nbs/06b_figures.ipynb #8912929d
 def loss_chart(
     curves: pd.DataFrame,  # tidy: `model`, `epoch`, `loss`
 ) -> Chart:
     "Training loss per epoch, mean over folds"
-    lines, changes = [], {}
-    for place, name, own in by_model(curves):
-        lines.append(Line(*_thin(own.epoch, own.loss), name, place))
-        changes[name] = f"from {own.loss.iloc[0]:.3f} to {own.loss.iloc[-1]:.3f} in {len(own)} epochs"
-    alt = f"Training loss: {_each(changes)}." if changes else "None of these models has a loss curve."
+    models = list(by_model(curves))
+    lines = [Line(*_thin(own.epoch, own.loss), name, place) for place, name, own in models]
+    changes = {name: f"from {own.loss.iloc[0]:.3f} to {own.loss.iloc[-1]:.3f} in {len(own)} epochs"
+               for _, name, own in models}
+    alt = f"Training loss: {_each(changes)}." if models else "None of these models has a loss curve."
     return Chart("Training loss", "epoch", "mean loss over folds", alt, lines, legend="upper right")
 
 # %% ../nbs/06b_figures.ipynb #e3482711
@@ -340,17 +343,16 @@ def decision_chart(
     t = np.linspace(0, 0.95, 96)
     share = predictions.y.mean()
     everyone = share - (1 - share) * t / (1 - t)
-    lines = [Line(_plain(t), _plain(everyone), "act on everyone"),
-             Line([0, 0.95], [0, 0], "act on no one", dash=2)]
-    useful = {}
-    for place, name, o in by_model(predictions):
-        gain = net_benefit(o, t)
-        lines.append(Line(_plain(t), _plain(gain), name, place))
-        useful[name] = f"{(gain > np.maximum(everyone, 0)).mean():.0%}"
+    gains = [(place, name, net_benefit(own, t)) for place, name, own in by_model(predictions)]
+    lines = [Line(_plain(t), _plain(gain), name, place) for place, name, gain in gains]
+    policies = [Line(_plain(t), _plain(everyone), "act on everyone"),
+                Line([0, 0.95], [0, 0], "act on no one", dash=2)]
+    useful = {name: f"{(gain > np.maximum(everyone, 0)).mean():.0%}" for _, name, gain in gains}
     alt = ("Share of thresholds from 0 to 0.95 at which acting on the model gains more than acting on "
            f"everyone or on no one: {_each(useful)}.")
-    return Chart("What is it good for?", "threshold for acting", "net benefit per row", alt, lines,
-                 xlim=[0, 0.95], ylim=[-0.12 * share, 1.08 * share], legend="upper right")
+    return Chart("What is it good for?", "threshold for acting", "net benefit per row", alt,
+                 [*policies, *lines], legend="upper right",
+                 xlim=[0, 0.95], ylim=[-0.12 * share, 1.08 * share])
 
 # %% ../nbs/06b_figures.ipynb #e2c0eb23
 def overview(

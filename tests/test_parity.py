@@ -15,9 +15,11 @@ EVERYTHING = dict(l2=1e-3, weight_decay=4e-3, label_smoothing=0.1, class_weight=
 
 def textbook(net):
     "coefs, intercepts and loss curve of the textbook, trained by its formulas as the estimator says"
-    sizes, rows, _, (seed, *_) = net._prepare(X, y)
-    by_hand = TextbookMLP(sizes, **{name: getattr(net, name) for name in HYPERPARAMETERS}, seed=seed)
-    losses, _ = train(by_hand, *rows, net.epochs, net.batch_size)
+    task, *_ = net._prepare(X, y)
+    by_hand = TextbookMLP(
+        task.sizes, **{name: task.settings[name] for name in HYPERPARAMETERS}, seed=task.seed
+    )
+    losses, _ = train(by_hand, *task.rows, net.epochs, net.batch_size)
     return by_hand.W, by_hand.b, losses
 
 

@@ -205,10 +205,10 @@ def scorer(
 # %% ../nbs/04_keras_mlp.ipynb #ad19398f
 class KerasMLPClassifier(BinaryMLP):
     "The same multi-layer perceptron, trained by Keras on TensorFlow; parameters as `BinaryMLP`"
-    def _train(self, sizes, rows, validation, seeds, on_epoch):
+    def _train(self, tasks, on_epoch):
         with precision(self.dtype):
-            return [fit_keras(sizes, rows, validation, seed, self.get_params(), on_epoch, member)
-                    for member, seed in enumerate(seeds)]
+            return [fit_keras(t.sizes, t.rows, t.validation, t.seed, t.settings, on_epoch, t.member)
+                    for t in tasks]
 
     def _logits(self, X):
         score = scorer((len(self.coefs_[0]), *map(len, self.intercepts_)), self.activation)

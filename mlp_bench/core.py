@@ -12,6 +12,7 @@ import platform
 import re
 import threading
 import time
+from functools import cache
 from importlib.util import find_spec
 
 # %% ../nbs/00a_core.ipynb #40de1f93
@@ -114,12 +115,10 @@ def _exit_without(starter, master):
     os._exit(1)
 
 # %% ../nbs/00a_core.ipynb #a1c0e006
-_masters = []  # in a worker: the process that it computes for
-
+@cache
 def exit_with_parent(
     master: int,  # id of the process that this one computes for
 ):
     "End this worker, within a second or two, when the process that it computes for has ended"
-    if _masters or os.getpid() == master: return
-    _masters.append(master)
+    if os.getpid() == master: return
     threading.Thread(target=_exit_without, args=[os.getppid(), master], daemon=True).start()

@@ -203,10 +203,10 @@ def keras_fit(X, y, task, epoch_at_once=False, **compile_options):
 # %% ../nbs/08_bench.ipynb #dda43e10
 def keras_fed(X, y, task):
     "The loop inside `KerasMLPClassifier`: `fit` on batches that TensorFlow gathers, an epoch per call"
-    from mlp_bench.keras_mlp import batches, compiled, shuffled
+    from mlp_bench.keras_mlp import batches, compiled
     steps = steps_of(X, task)
     model = compiled(sizes_of(X, task), NumpyMLPClassifier().get_params(), 0, steps)
-    data = batches(*weighted_rows(X, y), shuffled(0, len(X)), task["batch_size"])
+    data = batches(*weighted_rows(X, y), 0, task["batch_size"])
     train = partial(model.fit, data, epochs=task["few"], steps_per_epoch=steps, shuffle=False, verbose=0)
     return train, task["few"] * steps
 

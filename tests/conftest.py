@@ -32,8 +32,9 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            if "test_dashboard.py" in nodeid:
-                return "dashboard"
+            for module in "dashboard", "report":  # whose tests share what took long to make
+                if f"test_{module}.py" in nodeid:
+                    return module
             if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]:
                 return "keras"
             return nodeid
@@ -61,13 +62,29 @@ def made(tmp_path_factory):
     return folder / "mlflow.db"
 
 
+def use_copy(made, folder):
+    "Put a store without runs into a folder"
+    shutil.copy(made, folder)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as db, db:
+        db.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE name = 'mlp_bench'",
+            [(folder / "mlartifacts").as_uri()],
+        )
+
+
 @pytest.fixture
 def store(no_store, made):
     "A store without runs in an otherwise empty working directory"
-    shutil.copy(made, no_store)
-    with closing(sqlite3.connect(no_store / "mlflow.db")) as db, db:
-        db.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE name = 'mlp_bench'",
-            [(no_store / "mlartifacts").as_uri()],
-        )
+    use_copy(made, no_store)
     return no_store
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory, made):
+    "A store that the tests of a module share, in an otherwise empty working directory"
+    folder = tmp_path_factory.mktemp("shared")
+    use_copy(made, folder)
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        here.chdir(folder)
+        yield folder

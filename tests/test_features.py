@@ -216,7 +216,7 @@ def test_the_derived_features_leave_a_table_that_has_them_alone():
 
 def test_recipes_have_versions_and_unknown_ones_are_listed():
     assert set(RECIPES) == set(RECIPE_VERSIONS) == {"standard", "robust", "seed"}
-    message = "no recipe 'best': choose one of robust, seed, standard"
+    message = "Unknown recipe 'best': choose one of standard, robust, seed"
     with pytest.raises(InputError, match=message):
         recipe("best")
 

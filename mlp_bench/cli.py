@@ -161,10 +161,10 @@ def _speed(fit, keras):  # how many times as fast as Keras, on a line of its own
     return f"\n{keras / fit:{digits}}×"
 
 def _results_table(runs):
-    from mlp_bench.tracking import settings_of
+    from mlp_bench.tracking import results_of
     table = _table("", *(METRIC_TITLES[m] for m in METRICS), "Training")
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
-    for name, r in zip(settings_of(runs).model, runs):
+    for name, r in zip(results_of(runs).settings.model, runs):
         title = _visible(name) + " *" * r.cached
         fit = r.metrics["fit_seconds"]
         table.add_row(title, *(_score(r, m) for m in METRICS), format_duration(fit) + _speed(fit, keras))
@@ -413,8 +413,8 @@ def _sweep_rows(settings, runs, metrics):  # what the table shows of each run
 
 def _print_sweep(done, runs, metric):
     from mlp_bench.stats import differing
-    from mlp_bench.tracking import settings_of
-    settings = settings_of(runs)
+    from mlp_bench.tracking import results_of
+    settings = results_of(runs).settings
     metrics = [metric, *(m for m in METRICS if m != metric)]
     rows = _sweep_rows(settings, runs, metrics)
     console = _console()

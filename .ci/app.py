@@ -3,22 +3,21 @@
 With `--check` it only compares.
 """
 
+import json
 import sys
 from pathlib import Path
-
-import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, COPY = ROOT / "nbs" / "06_compare.ipynb", ROOT / "mlp_bench" / "app" / "06_compare.ipynb"
 
 
 def stripped():
-    nb = nbformat.read(SOURCE, 4)
-    nb.metadata = nbformat.from_dict({"kernelspec": nb.metadata.kernelspec})
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return nbformat.writes(nb) + "\n"
+    nb = json.loads(SOURCE.read_text(encoding="utf-8"))
+    nb["metadata"] = {"kernelspec": nb["metadata"]["kernelspec"]}
+    for cell in nb["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)
+    return json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

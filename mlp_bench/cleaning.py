@@ -6,6 +6,7 @@
 __all__ = ['IMPOSSIBLE', 'Cleaner']
 
 # %% ../nbs/01_cleaning.ipynb #0f21ddb6
+from functools import lru_cache
 from numbers import Integral, Real
 
 import numpy as np
@@ -35,6 +36,7 @@ def _numeric(
     return values
 
 # %% ../nbs/01_cleaning.ipynb #68d62dc2
+@lru_cache(2**16, typed=True)  # the same few words stand in thousands of cells
 def _category(
     value,  # any scalar
 ) -> str:
@@ -50,11 +52,12 @@ IMPOSSIBLE = {"Cholesterol": 0.0, "RestingBP": 0.0}  # mg/dl and mm Hg: nobody a
 def _measured(
     X,  # DataFrame
     kinds,  # {column: "numeric" or "categorical"}
-    impossible,  # {column: value that stands for "not measured"}
+    impossible=None,  # {column: value that stands for "not measured"}; None for IMPOSSIBLE
 ) -> dict:  # {numeric column: float array}, NaN where missing or impossible
     "What was really measured in the numeric columns"
+    gaps = IMPOSSIBLE if impossible is None else impossible
     numbers = {c: _numeric(X[c]) for c, kind in kinds.items() if kind == "numeric"}
-    return {c: np.where(v == impossible[c], np.nan, v) if c in impossible else v for c, v in numbers.items()}
+    return {c: np.where(v == gaps[c], np.nan, v) if c in gaps else v for c, v in numbers.items()}
 
 # %% ../nbs/01_cleaning.ipynb #8196ede0
 def _bounds(
@@ -89,12 +92,11 @@ def _indicator_names(
     taken,  # names already in use
 ) -> list:  # of str
     "<column>_missing for each column, with underscores added where that name is taken"
-    names, used = [], set(taken)
+    names = []
     for column in columns:
         name = f"{column}_missing"
-        while name in used: name += "_"
+        while name in [*taken, *names]: name += "_"
         names.append(name)
-        used.add(name)
     return names
 
 # %% ../nbs/01_cleaning.ipynb #7128be5c
@@ -122,7 +124,7 @@ class Cleaner(TransformerMixin, BaseEstimator):
         X = _check_table(X)
         self.kinds_ = {c: "numeric" if is_numeric(X[c]) else "categorical" for c in X}
         self.n_features_in_ = len(self.kinds_)
-        numbers = self._numbers(X)
+        numbers = _measured(X, self.kinds_, self.impossible)
         gaps = {c: int(np.isnan(v).sum()) for c, v in numbers.items()}
         self.medians_ = {c: float(np.nanmedian(v)) if gaps[c] < len(v) else 0.0 for c, v in numbers.items()}
         bounds = {c: _bounds(v, self.iqr_factor) for c, v in numbers.items()} if self.outliers else {}
@@ -137,14 +139,7 @@ class Cleaner(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features=None):
         "The columns of the cleaned table: the original ones, then the indicators"
-        check_is_fitted(self)
         return np.array([*self.kinds_, *_indicator_names(self.indicators_, self.kinds_)], dtype=object)
-
-# %% ../nbs/01_cleaning.ipynb #c1ea0002
-@patch
-def _numbers(self: Cleaner, X):
-    "What was really measured, by column"
-    return _measured(X, self.kinds_, IMPOSSIBLE if self.impossible is None else self.impossible)
 
 # %% ../nbs/01_cleaning.ipynb #30ad1b62
 @patch
@@ -157,7 +152,7 @@ def _filled(self: Cleaner, values, column):
 @patch
 def _cleaned(self: Cleaner, X):
     "Numbers filled, categories as text, and the indicators"
-    numbers = self._numbers(X)
+    numbers = _measured(X, self.kinds_, self.impossible)
     def column(c):
         if c in numbers: return self._filled(numbers[c], c)
         return pd.Series([_category(v) for v in X[c]], X.index, dtype=object)

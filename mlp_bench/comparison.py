@@ -6,14 +6,13 @@
 __all__ = ['GRID', 'varying', 'rank', 'contrast', 'bar', 'Comparison', 'compare']
 
 # %% ../nbs/06_compare.ipynb #8c38fb29
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
+from fastcore.imports import ipython_shell
 
-from .core import InputError
-from .config import LOWER_IS_BETTER, RANK_METRICS, Config, parse_plan
+from .config import LOWER_IS_BETTER, RANK_METRICS, SETTINGS, Config, check_choice, parse_plan
 from .stats import Contrast, by_model, contrasts, paired_contrast, pretty, summary
 from .figures import CAUTION, gallery, overview
 from .tracking import Results, Run, results_of, runs
@@ -24,7 +23,7 @@ def varying(
 ) -> list:  # names of settings
     "The settings in which runs differ"
     others = ("data", "target", "positive", "backend", "plan")
-    names = [f.name for f in fields(Config) if f.name in frame and f.name not in others]
+    names = [name for name in SETTINGS if name in frame and name not in others]
     return [n for n in names if frame[n].map(str).nunique() > 1]
 
 # %% ../nbs/06_compare.ipynb #b73eac8a
@@ -34,12 +33,10 @@ def _chosen(frame, plan, dataset):
     return frame[frame.dataset == dataset] if dataset else frame
 
 def _ranked(frame, metric):  # within each table, target and plan
-    groups = [frame[c].fillna("") for c in ("dataset", "target", "plan")]
-    place = frame[metric].groupby(groups).rank(ascending=metric in LOWER_IS_BETTER, method="first")
-    def sortable(column):
-        return column.map(str) if column.name == "target" else column  # a target may be missing
-    frame = frame.assign(rank=place.astype("Int64"))
-    return frame.sort_values(["dataset", "target", "plan", "rank"], ignore_index=True, key=sortable)
+    groups = ["dataset", "target", "plan"]
+    frame = frame.fillna(dict.fromkeys(groups, ""))
+    place = frame.groupby(groups)[metric].rank(ascending=metric in LOWER_IS_BETTER, method="first")
+    return frame.assign(rank=place.astype("Int64")).sort_values([*groups, "rank"], ignore_index=True)
 
 # %% ../nbs/06_compare.ipynb #407523eb
 def rank(
@@ -49,12 +46,11 @@ def rank(
     dataset: str | None = None,  # only this table
 ) -> pd.DataFrame:  # rank, run_id, dataset, target (if several), plan, backend, what differs, metrics
     "The best runs, counted separately for each table and plan"
-    if metric not in RANK_METRICS:
-        raise InputError(f"Unknown metric {metric!r}: choose one of {', '.join(RANK_METRICS)}.")
+    check_choice("metric", metric, RANK_METRICS)
     frame = _chosen(runs(), plan, dataset)
     metrics = [metric, *(m for m in RANK_METRICS if m != metric)] if len(frame) else RANK_METRICS
     frame = _ranked(frame, metric)
-    target = ["target"] if frame.target.map(str).nunique() > 1 else []
+    target = ["target"] if frame.target.nunique() > 1 else []
     settings = varying(frame)
     if top: frame = frame[frame["rank"] <= top]
     columns = ["dataset", *target, "plan", "backend", *settings, *metrics, "started", "key"]
@@ -91,12 +87,6 @@ class Comparison:
 
     def __repr__(self): return f"Comparison of {', '.join(self.table.index)}: see .table, .verdict and .runs"
 
-def _config(**settings):
-    known = [f.name for f in fields(Config)]
-    unknown = [n for n in settings if n not in known]
-    if unknown: raise InputError(f"Unknown setting {unknown[0]!r}: choose from {', '.join(known)}.")
-    return Config(**settings)
-
 # %% ../nbs/06_compare.ipynb #964490f2
 def _comparison(configs, progress=None):
     from mlp_bench.manager import run_all  # which imports scikit-learn; whoever ranks does not wait for it
@@ -109,12 +99,6 @@ def _comparison(configs, progress=None):
 GRID = """<style>.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:16px}
 .figures figure{margin:0}.figures svg{width:100%;height:auto}
 .figures figcaption{font-size:.85em;opacity:.75}</style>"""
-
-def _in_notebook():
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return hasattr(shell, "kernel")
-
-def _print(comparison): print(pretty(comparison.table).T.to_string(), comparison.verdict, CAUTION, sep="\n")
 
 def _display(configs, progress):
     from IPython.display import HTML, display
@@ -138,8 +122,9 @@ def compare(
 ) -> Comparison:  # with `runs`, `table`, `verdict`
     "Train the same network with each backend, and show table, verdict and figures"
     settings |= dict(data=source, target=target, positive=positive, plan=plan)
-    configs = [_config(backend=b, **settings) for b in backends]
-    if _in_notebook(): return _display(configs, progress)
+    for name in settings: check_choice("setting", name, SETTINGS)
+    configs = [Config(backend=b, **settings) for b in backends]
+    if hasattr(ipython_shell(), "kernel"): return _display(configs, progress)
     comparison = _comparison(configs)
-    _print(comparison)
+    print(pretty(comparison.table).T.to_string(), comparison.verdict, CAUTION, sep="\n")
     return comparison

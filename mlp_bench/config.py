@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['BACKEND_TITLES', 'NETWORKS', 'SEEDED', 'ANY_COUNT', 'NOT_NEGATIVE', 'SETTINGS', 'NET_PARAMS', 'PRESETS', 'FOLD_SEED',
            'METRIC_TABLE', 'METRICS', 'RANK_METRICS', 'CONTRAST_METRICS', 'METRIC_TITLES', 'LOWER_IS_BETTER', 'Setting',
-           'Config', 'to_builtin', 'either', 'check_choice', 'parse_layers', 'setting_title', 'format_value', 'preset',
-           'parse_plan', 'short_plan', 'Metric', 'format_metric']
+           'Config', 'to_builtin', 'either', 'check_choice', 'setting_title', 'format_value', 'preset', 'parse_plan',
+           'short_plan', 'Metric', 'format_metric']
 
 # %% ../nbs/05a_config.ipynb #8a6a63ec
 import re
-import reprlib
 from dataclasses import dataclass, field, fields
 from functools import partial
 from math import inf
@@ -18,7 +17,7 @@ from typing import get_args, NamedTuple
 
 from fastcore.basics import patch
 
-from .core import format_duration, InputError
+from .core import InputError, format_duration, shorten
 
 # %% ../nbs/05a_config.ipynb #1f4335f8
 BACKEND_TITLES = {
@@ -43,6 +42,7 @@ class Setting:
     choices: tuple = ()  # the words that a text may be
     read_by: tuple = ()  # backends whose model takes it as a parameter
     needs: str = ""  # the setting without which nothing reads this one
+    later: bool = False  # added after keys were stored: no part of a key as long as it has its default
 
 # %% ../nbs/05a_config.ipynb #6fc1f53d
 def _row(default, label, help, **facts):
@@ -120,22 +120,20 @@ class Config:
         for s in SETTINGS.values(): object.__setattr__(self, s.name, s.normalise(getattr(self, s.name)))
 
 # %% ../nbs/05a_config.ipynb #c1a00007
-def _kind(f): return next(iter(get_args(f.type)), f.type)
-
-SETTINGS = {f.name: Setting(f.name, _kind(f), f.default, **f.metadata) for f in fields(Config)}
+SETTINGS = {
+    f.name: Setting(f.name, (*get_args(f.type), f.type)[0], f.default, **f.metadata) for f in fields(Config)}
 
 # %% ../nbs/05a_config.ipynb #9e6a5e60
 NET_PARAMS = [name for name, s in SETTINGS.items() if s.read_by == NETWORKS]
 
 # %% ../nbs/05a_config.ipynb #6fe85dcc
 def to_builtin(value):
-    "A NumPy scalar as Python's own"
-    return value.item() if hasattr(value, "item") else value
+    "A NumPy number as Python's own, and an array as a list"
+    return value.tolist() if hasattr(value, "tolist") else value
 
 def _sizes(value):
-    value = value.tolist() if hasattr(value, "tolist") else value
-    one = isinstance(value, str) or not hasattr(value, "__iter__")
-    return (value,) if one else tuple(map(to_builtin, value))
+    sizes = to_builtin(value)
+    return tuple(map(to_builtin, sizes if isinstance(sizes, (list, tuple)) else [sizes]))
 
 # %% ../nbs/05a_config.ipynb #c1a0000c
 def _range(least, greatest, reached):
@@ -145,8 +143,7 @@ def _range(least, greatest, reached):
 
 def either(words):
     "Several words as a choice: `a, b or c`"
-    *first, last = words
-    return f"{', '.join(first)} or {last}" if first else last
+    return " or ".join(", ".join(words).rsplit(", ", 1))
 
 @patch(as_prop=True)
 def expected(self: Setting) -> str:  # such as `a number from 0 to 0.99`
@@ -157,14 +154,10 @@ def expected(self: Setting) -> str:  # such as `a number from 0 to 0.99`
     return "true or false" if self.kind is bool else "text"
 
 # %% ../nbs/05a_config.ipynb #c1a0000f
-def _quote(value):
-    try: return reprlib.repr(value)
-    except ValueError: return "a number of thousands of digits"  # which Python does not write out
-
 @patch
 def refuse(self: Setting, value):
     "Raise the sentence about a value that cannot be used"
-    raise InputError(f"{self.name} must be {self.expected}, got {_quote(value)}.")
+    raise InputError(f"{self.name} must be {self.expected}, got {shorten([repr(value)])}.")
 
 @patch
 def normalise(self: Setting, value) -> object:  # of the setting's kind, if it can be one
@@ -180,12 +173,11 @@ def normalise(self: Setting, value) -> object:  # of the setting's kind, if it c
 def check_choice(name, value, allowed):
     "Raise one sentence if a word is not among those allowed"
     if not isinstance(value, str) or value not in allowed:
-        raise InputError(f"Unknown {name} {_quote(value)}: choose one of {', '.join(allowed)}.")
+        raise InputError(f"Unknown {name} {shorten([repr(value)])}: choose one of {', '.join(allowed)}.")
 
 def _within(value, kind, least, greatest, reached):
-    if type(value) is not kind: return False
-    low, high = reached in ("both", "left"), reached in ("both", "right")
-    return (least <= value if low else least < value) and (value <= greatest if high else value < greatest)
+    beyond = dict(both=[], left=[greatest], right=[least], neither=[least, greatest])[reached]
+    return type(value) is kind and least <= value <= greatest and value not in beyond
 
 # %% ../nbs/05a_config.ipynb #c1a00014
 @patch
@@ -199,11 +191,9 @@ def check(self: Setting, value):
     if not fits: self.refuse(value)
 
 # %% ../nbs/05a_config.ipynb #c1a00017
-def parse_layers(text): return tuple(map(int, re.split(r"\s*[,-]\s*|\s+", text.strip())))
+def _layers(text): return tuple(map(int, re.split(r"\s*[,-]\s*|\s+", text)))
 
-def _parse(kind, text):
-    if kind is tuple: return parse_layers(text)
-    return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+def _flag(text): return {"true": True, "false": False}[text.lower()]
 
 @patch
 def parse(self: Setting, text: str) -> object:  # of the setting's kind; its bounds are not looked at
@@ -211,7 +201,7 @@ def parse(self: Setting, text: str) -> object:  # of the setting's kind; its bou
     if self.kind is str and not self.choices: return text
     text = text.strip()
     if self.choices and self.default is None and text.lower() == "none": return None
-    try: return _parse(self.kind, text)
+    try: return {tuple: _layers, bool: _flag}.get(self.kind, self.kind)(text)
     except (ValueError, KeyError): self.refuse(text)
 
 # %% ../nbs/05a_config.ipynb #c1a0001a

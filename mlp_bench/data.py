@@ -82,8 +82,8 @@ def _labels(
         raise InputError(f"{name}: the target {shorten([column.name])} has {len(labels)} different "
                          f"value{'s'[:len(labels) != 1]} ({shorten(labels, 5)}), but exactly two are needed.")
     wanted = parse_column([str(positive)])[0]  # read as a cell is read: `true` is True, `1.0` is 1
-    matches = [v for v in labels if v == wanted or str(v) == str(positive)]
-    if positive is None: matches = labels[1:]
+    same = [v for v in labels if v == wanted or str(v) == str(positive)]
+    matches = labels[1:] if positive is None else same
     if not matches:
         raise InputError(f"{name}: the positive label {shorten([positive])} does not occur in "
                          f"{shorten([column.name])}, whose labels are {shorten(labels)}.")
@@ -105,21 +105,6 @@ def _check_target(
         raise InputError(f"{name} has no column {shorten([target])}: "
                          f"its columns are {shorten(columns)}{hint}.")
 
-# %% ../nbs/00c_data.ipynb #9a3e32f4
-def _target(
-    frame,  # a checked table
-    name,  # what to call it in messages
-    target,  # name of the outcome column, or None
-) -> pd.Series:  # without gaps
-    "The outcome column, present and complete"
-    _check_target(list(frame), name, target)
-    column = frame[str(target)]
-    if column.isna().any():
-        raise InputError(f"{name}: the target {shorten([target])} is missing in "
-                         f"{frame.index.name} {frame.index[column.isna()][0]}, "
-                         "so fill it in or drop the row.")
-    return column
-
 # %% ../nbs/00c_data.ipynb #9bd92854
 def _dataset(
     frame,  # a checked table, indexed by line
@@ -128,7 +113,11 @@ def _dataset(
     positive=None,  # the label to count as 1
 ) -> Dataset:
     "Split a checked table into columns and outcome"
-    outcome = _target(frame, name, target)
+    _check_target(list(frame), name, target)
+    outcome = frame[str(target)]
+    if outcome.isna().any():
+        raise InputError(f"{name}: the target {shorten([target])} is missing in {frame.index.name} "
+                         f"{frame.index[outcome.isna()][0]}, so fill it in or drop the row.")
     y, classes = _labels(outcome, name, positive)
     X = frame.drop(columns=outcome.name).reset_index(drop=True)
     if not len(X.columns):

@@ -39,17 +39,13 @@ def _duplicates(X, y):
                      "no model can get them all right.")
 
 # %% ../nbs/00_eda.ipynb #c1c386c3
-def _constants(X):
-    "Columns with one value"
-    constant = [c for c in X if X[c].nunique(dropna=False) == 1]
-    return [("constant", c, len(X), f"{c} has the same value in every row.") for c in constant]
-
-def _is_whole(column): return not is_numeric(column) or bool((column.dropna() % 1 == 0).all())
-
-def _identifiers(X):
-    "Columns of whole numbers or texts that differ in nearly every row"
+def _useless(X):
+    "Columns with one value, and columns of whole numbers or texts that differ in nearly every row"
     for c in X:
-        if len(X) >= 50 and _is_whole(X[c]) and X[c].nunique() > 0.98 * len(X):
+        if X[c].nunique(dropna=False) == 1:
+            yield "constant", c, len(X), f"{c} has the same value in every row."
+        whole = not is_numeric(X[c]) or (X[c].dropna() % 1 == 0).all()
+        if len(X) >= 50 and whole and X[c].nunique() > 0.98 * len(X):
             yield ("identifier", c, len(X), f"{c} is different in nearly every row, like a record number: "
                    "leave it out.")
 
@@ -206,7 +202,7 @@ def audit(
 ) -> pd.DataFrame:  # columns check, column, rows, finding; no rows if nothing was found
     "Look a table over for leaks and other faults, knowing nothing about what its columns mean"
     X, y, groups = dataset.X.reset_index(drop=True), dataset.y, dataset.groups
-    findings = [*_duplicates(X, y), *_constants(X), *_identifiers(X)]
+    findings = [*_duplicates(X, y), *_useless(X)]
     if len(y) > 5_000:  # a sample, in the order of the file, is enough for the rest
         rows = np.sort(np.random.default_rng(0).choice(len(y), 5_000, replace=False))
         X, y, groups = X.iloc[rows].reset_index(drop=True), y[rows], None if groups is None else groups[rows]

@@ -13,13 +13,21 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
-from .core import InputError, shorten
+from .config import check_choice
 from .reading import is_numeric
 from .cleaning import Cleaner
 
 # %% ../nbs/02_features.ipynb #5b503306
+def _numbers(
+    X,  # DataFrame of categories
+    codes,  # {column: {level: its number}}
+    unseen,  # {column: the number of a level without one}
+) -> np.ndarray:  # a column for each of `codes`
+    "Categories as numbers"
+    columns = [[numbers.get(v, unseen[c]) for v in X[c]] for c, numbers in codes.items()]
+    return np.array(columns, dtype=float).reshape(len(columns), len(X)).T
+
 class BinaryEncoder(TransformerMixin, BaseEstimator):
     "Each two-level column as 0 and 1 in sorted order; a level never seen becomes the training mean"
 
@@ -31,10 +39,8 @@ class BinaryEncoder(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         "0 for the first level, 1 for the second"
-        check_is_fitted(self)
         codes = {c: {first: 0.0, last: 1.0} for c, (first, last) in self.levels_.items()}
-        columns = [[codes[c].get(v, self.means_[c]) for v in X[c]] for c in codes]
-        return np.array(columns).reshape(len(columns), len(X)).T
+        return _numbers(X, codes, self.means_)
 
     def get_feature_names_out(self, input_features=None):
         "The column and the level that is 1"
@@ -55,9 +61,7 @@ class FrequencyEncoder(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         "The share of each cell's level"
-        check_is_fitted(self)
-        columns = [[shares.get(v, 0.0) for v in X[c]] for c, shares in self.shares_.items()]
-        return np.array(columns, dtype=float).reshape(len(columns), len(X)).T
+        return _numbers(X, self.shares_, dict.fromkeys(self.shares_, 0.0))
 
     def get_feature_names_out(self, input_features=None):
         "The names of the columns, unchanged"
@@ -90,11 +94,8 @@ class HeartFeatures(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         "The table with its derived columns at the end"
-        check_is_fitted(self)
-        derived = {}
-        for name in self.ratios_:
-            over, expected = RATIOS[name]
-            derived[name] = X[over] / expected(X["Age"]).clip(lower=1)
+        derived = {name: X[over] / expected(X["Age"]).clip(lower=1)
+                   for name, (over, expected) in RATIOS.items() if name in self.ratios_}
         if self.shares_:
             derived["SexFastingBSShare"] = _sex_sugar(X).map(self.shares_).fillna(0.0).astype(float)
         return X.assign(**derived)
@@ -185,12 +186,12 @@ def recipe(
     name="standard",  # a key of RECIPES
 ) -> Pipeline:  # unfitted: DataFrame in, float64 array out
     "A fresh preprocessing pipeline by name"
-    if name not in RECIPES:
-        raise InputError(f"there is no recipe {shorten([name])!r}: choose one of {shorten(sorted(RECIPES))}.")
+    check_choice("recipe", name, RECIPES)
     return RECIPES[name]()
 
 # %% ../nbs/02_features.ipynb #888fc648
-_PARTS = [BinaryEncoder, FrequencyEncoder, HeartFeatures, ClippedScaler, SmoothScaler, binary, nominal]
 TRUSTED = [  # all that a stored recipe may contain beyond what skops trusts itself
-    "mlp_bench.cleaning.Cleaner", *(f"mlp_bench.features.{part.__name__}" for part in _PARTS),
+    "mlp_bench.cleaning.Cleaner", "mlp_bench.features.BinaryEncoder", "mlp_bench.features.FrequencyEncoder",
+    "mlp_bench.features.HeartFeatures", "mlp_bench.features.ClippedScaler", "mlp_bench.features.SmoothScaler",
+    "mlp_bench.features.binary", "mlp_bench.features.nominal",
     "sklearn.compose._column_transformer.make_column_selector", "numpy.dtype"]

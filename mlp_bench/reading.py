@@ -14,7 +14,6 @@ import io
 import os
 import re
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -107,19 +106,13 @@ MOST_TEXT = 15 * 10**8  # bytes that the cells of text columns take in memory: s
 
 def _fits(
     name,  # what to call the table in messages
-    size=0,  # bytes of the file
-    cells=0,  # rows × columns
-    columns=0,
-    text=0,  # bytes in memory
+    amount,  # what it holds
+    most,  # what can be held
+    what,  # such as `cells`
 ):
     "Refuse a table that is too large to be held"
-    def refuse(excess, remedy="take a sample of its rows"):
-        raise InputError(f"{name} holds {excess}: {remedy}.")
-    if size > MOST_BYTES: refuse(f"{size / 1e9:.2f} GB, and no more than {MOST_BYTES / 1e9:g} GB is read")
-    if cells > MOST_CELLS: refuse(f"{cells:,} cells, and {MOST_CELLS:,} are the most")
-    if columns > MOST_COLUMNS:
-        refuse(f"{columns:,} columns, and {MOST_COLUMNS:,} are the most", "take a part of them")
-    if text > MOST_TEXT: refuse(f"text that would take more than {MOST_TEXT / 1e9:g} GB of memory")
+    if amount > most:
+        raise InputError(f"{name} holds {amount:,} {what}, and {most:,} are the most: take a part of it.")
 
 # %% ../nbs/00b_reading.ipynb #74ea6d69
 def _blocks(
@@ -146,8 +139,9 @@ def _check_header(
     if blank:
         raise InputError(f"{name}: column {blank[0]} has no name, so name it or remove it "
                          "(pandas writes such a column unless told index=False).")
-    twice = sorted(column for column, n in Counter(header).items() if n > 1)
-    if twice:
+    names = pd.Index(header)
+    if names.has_duplicates:
+        twice = sorted(names[names.duplicated()].unique())
         raise InputError(f"{name}: the column name {shorten(twice)} occurs more than once, "
                          "so rename one of them.")
 
@@ -160,7 +154,7 @@ def _cells(
     "All cells of a CSV, column by column"
     rows, lines, count = _rows(text, name), [], 0
     header = next(rows, (0, []))[1]
-    _fits(name, columns=len(header))
+    _fits(name, len(header), MOST_COLUMNS, "columns")
     columns = [[] for _ in header]
     for numbers, block in _blocks(rows):
         if not lines:
@@ -168,7 +162,7 @@ def _cells(
             if look: look(header)
         lines.append(np.array(numbers, "int32"))
         count += len(block)
-        _fits(name, cells=count * len(header))
+        _fits(name, count * len(header), MOST_CELLS, "cells")
         for column, cells in zip(columns, zip(*block)): column.append("\0".join(cells).encode())
     text.close()
     if not lines: raise InputError(f"{name} has a header but no rows.")
@@ -227,7 +221,7 @@ def _joined(
         if part.dtype == object:
             if not text: return _joined(blocks, name, True, held)
             size += part.nbytes + sum(map(sys.getsizeof, set(part)))
-            _fits(name, text=held + size)
+            _fits(name, held + size, MOST_TEXT, "bytes of text in memory")
     return np.concatenate(parts), size
 
 # %% ../nbs/00b_reading.ipynb #8780d5f1
@@ -242,9 +236,9 @@ def parse_csv(
     header, columns, lines = _cells(text, name, look)
     index, held = pd.Index(lines if unit == "line" else range(1, len(lines) + 1), name=unit), 0
     for i, column in enumerate(header):
-        columns[i], size = _joined(columns[i], name, column in text_columns, held)
+        values, size = _joined(columns[i], name, column in text_columns, held)
+        columns[i] = values  # and its blocks are free
         held += size
-    for column, values in zip(header, columns):
         absurd = values.dtype != object and (values > 1e100) | (values < -1e100)
         if np.any(absurd):
             raise InputError(f"{name}: column {shorten([column])} holds an infinite or absurdly large number "
@@ -260,14 +254,16 @@ def _parquet_table(
     import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
     about = pq.ParquetFile(io.BytesIO(raw)).metadata
     size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-    _fits(name, size, about.num_rows * about.num_columns, about.num_columns)
+    _fits(name, size, MOST_BYTES, "bytes")
+    _fits(name, about.num_columns, MOST_COLUMNS, "columns")
+    _fits(name, about.num_rows * about.num_columns, MOST_CELLS, "cells")
     columns = map(about.schema.column, range(about.num_columns))
     texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
     table = pq.read_table(io.BytesIO(raw), read_dictionary=texts)
     chunks = [chunk for column in table.columns for chunk in column.chunks
               if pa.types.is_dictionary(chunk.type) and pa.types.is_string(chunk.type.value_type)]
     lengths = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in chunks)
-    _fits(name, sum(pc.sum(pc.cast(n, "int64")).as_py() or 0 for n in lengths))
+    _fits(name, sum(pc.sum(pc.cast(n, "int64")).as_py() or 0 for n in lengths), MOST_BYTES, "bytes")
     return table
 
 # %% ../nbs/00b_reading.ipynb #b3de2df1
@@ -308,11 +304,9 @@ def _bytes(
                              "or the path of a .csv or .parquet file.")
         if path.suffix.lower() not in (".csv", ".parquet") or not path.is_file():
             raise InputError(f"{name} is not a .csv or .parquet file, and no other format is read.")
-        _fits(name, path.stat().st_size)
+        _fits(name, path.stat().st_size, MOST_BYTES, "bytes")
         return path.read_bytes()
-    except InputError: raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+    except OSError as error: raise InputError(f"{name} cannot be read ({error.strerror}).") from None
 
 # %% ../nbs/00b_reading.ipynb #863d2617
 def read_file(
@@ -342,19 +336,10 @@ HEART_KAGGLE = ("fedesoriano", "heart-failure-prediction")
 HEART_TARGET = "HeartDisease"
 
 # %% ../nbs/00b_reading.ipynb #2ae3a94a
-_PART = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-_FILE = r"(?:[^/\\.\x00-\x1f][^/\\\x00-\x1f]*/)*[^/\\.\x00-\x1f][^/\\\x00-\x1f]*\.(?:csv|parquet)"
-_VERSION = "[1-9][0-9]{0,5}"
-_HANDLE = re.compile(rf"kaggle:({_PART})/({_PART})(?:/versions/({_VERSION}))?(?:/({_FILE}))?")
-
-# %% ../nbs/00b_reading.ipynb #67e11f9d
-def _cache_folder(
-    owner,  # who published the data set
-    slug,  # its short name
-) -> Path:
-    "Where kagglehub keeps a data set (its documented default, or KAGGLEHUB_CACHE)"
-    root = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
-    return Path(root) / "datasets" / owner / slug
+_PART = r"([A-Za-z0-9][A-Za-z0-9_-]*)"
+_NAME = r"[^/\\.\x00-\x1f][^/\\\x00-\x1f]*"
+_HANDLE = re.compile(
+    rf"kaggle:{_PART}/{_PART}(?:/versions/([1-9][0-9]{{0,5}}))?(?:/((?:{_NAME}/)*{_NAME}\.(?:csv|parquet)))?")
 
 # %% ../nbs/00b_reading.ipynb #643dbe7c
 def _cached(
@@ -363,22 +348,11 @@ def _cached(
     file=None,  # one file of the set, or None for all
 ) -> Path:  # of the file or folder, or None
     "A complete copy in kagglehub's cache; no server is asked"
-    marks = {p.name.split(".")[0] for p in [*folder.glob("*.complete"), *folder.glob(".complete/*")]}
-    for v in sorted((m for m in marks if m.isdigit() and version in (None, m)), key=int, reverse=True):
+    copies = [p.name for p in folder.glob("versions/*") if p.name.isdigit() and version in (None, p.name)]
+    for v in sorted(copies, key=int, reverse=True):
         path = folder / "versions" / v / (file or "")
         whole, single = folder / f"{v}.complete", folder / ".complete" / v / f"{file}.complete"
         if path.exists() and (whole.exists() or (file and single.exists())): return path
-
-# %% ../nbs/00b_reading.ipynb #36aea495
-def _deadline() -> float:  # seconds
-    "How long a download may take"
-    text = os.environ.get("MLP_BENCH_KAGGLE_DEADLINE", "120")
-    try: seconds = float(text)
-    except ValueError: seconds = 0
-    if not 0 < seconds < 1e6:
-        raise InputError("MLP_BENCH_KAGGLE_DEADLINE must be a number of seconds above 0, "
-                         f"not {shorten([text])}.")
-    return seconds
 
 # %% ../nbs/00b_reading.ipynb #b6752972
 def _call_kagglehub(
@@ -387,12 +361,12 @@ def _call_kagglehub(
     force,  # bool: ignore the cached copy
 ):
     "The path that the real client returns (str), or the exception that it raised, or a TimeoutError"
-    try: import kagglehub
-    except ImportError:
-        raise InputError("kaggle: sources need kagglehub, Kaggle's client: "
-                         "pip install 'mlp_bench[kaggle]'.") from None
-    return call_with_timeout(
-        _deadline(), partial(kagglehub.dataset_download, handle, path=file, force_download=force))
+    require("kagglehub", "kaggle", "for kaggle: sources")
+    import kagglehub
+    download = partial(kagglehub.dataset_download, handle, path=file, force_download=force)
+    try: return call_with_timeout(float(os.environ.get("MLP_BENCH_KAGGLE_DEADLINE", "120")), download)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"MLP_BENCH_KAGGLE_DEADLINE must be a number of seconds ({error}).") from None
 
 # %% ../nbs/00b_reading.ipynb #8c049ecd
 def _download(
@@ -451,7 +425,8 @@ def kaggle_file(
     if heart: version = version or "1"
     sha = HEART_SHA256 if heart and version == "1" and file in (None, "heart.csv") else None
     handle = f"{owner}/{slug}" + (f"/versions/{version}" if version else "")
-    folder = _cache_folder(owner, slug)
+    cache = os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache/kagglehub"  # as it documents
+    folder = Path(cache) / "datasets" / owner / slug
     path = _cached(folder, version, file) or _download(handle, folder, file)
     if not _sound(_one_table(path, source), sha): path = _download(handle, folder, file, force=True)
     if not _sound(_one_table(path, source), sha):

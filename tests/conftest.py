@@ -32,8 +32,9 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            if "test_dashboard.py" in nodeid:
-                return "dashboard"
+            for module in "dashboard", "report":  # whose tests share what took long to make
+                if f"test_{module}.py" in nodeid:
+                    return module
             if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]:
                 return "keras"
             return nodeid
@@ -100,3 +101,14 @@ def trained_once(made, tmp_path_factory):
 def trained(no_store, trained_once):
     "A store of one's own with these three runs"
     return copy_store(trained_once, no_store)
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory, made):
+    "A store that the tests of a module share, in an otherwise empty working directory"
+    folder = tmp_path_factory.mktemp("shared")
+    copy_store(made.parent, folder)
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        here.chdir(folder)
+        yield folder

@@ -4,56 +4,61 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mlp_bench import bench
+from mlp_bench.cli import app
 from mlp_bench.core import InputError
 
 COMMAND = [Path(sys.executable).with_name("mlp_bench"), "bench"]
-TINY = dict(rows=200, columns=5, hidden=(4, 3), batch_size=32, epochs=1, cores=1)
+TINY = dict(rows=200, columns=5, hidden=(4, 3), batch_size=32, epochs=1, few=1, predict=1, cores=1)
+
+
+def steps_trained(name):
+    train, steps = bench.CONTENDERS[name][0](*bench.table(200, 5), TINY)
+    train()
+    return steps
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["ours", "textbook", "sklearn", "floor", "fleet_64", "floor_64", "keras_fit", "keras_steps", "keras_fed"],
+    "name", ["ours", "textbook", "sklearn", "floor", "fleet_64", "floor_64", "predict_raw"]
 )
 def test_a_contender_trains_and_counts_its_steps(name):
-    train, steps = bench.CONTENDERS[name][0](*bench.table(200, 5), TINY)
-    train()
-    assert steps == 7 * (64 if "64" in name else 1)
+    assert steps_trained(name) == (1 if "predict" in name else 7 * 64 if "64" in name else 7)
+
+
+KERAS = dict(
+    keras_fit=7, keras_steps=7, keras_fed=7, tf_xla=6, keras_one=1, predict_keras=1, predict_keras_call=1
+)
+
+
+@pytest.mark.parametrize("name, steps", KERAS.items())
+def test_a_keras_contender_trains_and_counts_its_steps(name, steps):
+    assert steps_trained(name) == steps
 
 
 def test_a_contenders_steps_are_those_that_it_makes(monkeypatch):
     calls = []
-    monkeypatch.setattr(bench.TextbookMLP, "step", lambda self, X, y: calls.append(len(X)))
-    train, steps = bench.textbook(*bench.table(200, 5), TINY | dict(few=3))
+    monkeypatch.setattr(bench.TextbookMLP, "step", lambda self, X, y, w: calls.append(len(X)) or 0.0)
+    train, steps = bench.textbook(*bench.table(200, 5), TINY)
     train()
-    assert steps == len(calls) == 3 * 7 and sum(calls) == 3 * 200
+    assert steps == len(calls) == 7 and sum(calls) == 200
 
 
 def test_the_floor_multiplies_the_matrices_of_a_step(monkeypatch):
     shapes = []
     monkeypatch.setattr(np, "dot", lambda *arrays: shapes.append(tuple(a.shape for a in arrays)))
-    work, _ = bench.gemm_floor(*bench.table(32, 5), TINY)
+    work, _ = bench.gemm_floor(*bench.table(200, 5), TINY)
     work()
     forward = [((4, 6), (6, 32), (4, 32)), ((3, 5), (5, 32), (3, 32)), ((1, 4), (4, 32), (1, 32))]
     gradients = [((6, 32), (32, 4), (6, 4)), ((5, 32), (32, 3), (5, 3)), ((4, 32), (32, 1), (4, 1))]
     back = [((4, 3), (3, 32), (4, 32)), ((3, 1), (1, 32), (3, 32))]
-    assert shapes == forward + gradients + back
-
-
-def test_rounds_are_interleaved_and_every_time_is_kept():
-    texts = []
-    names = ["ours", "sklearn"]
-    results = bench.measure(names, TINY, rounds=3, progress=lambda share, text: texts.append(text))
-    labels = [bench.CONTENDERS[name][1] for name in names]
-    assert texts == [f"starting {label}" for label in labels] + labels * 3
-    for r in results:
-        assert len(r["us"]) == 3 and r["median"] == sorted(r["us"])[1]
-        assert r["setup"] > 0 and r["compile"] >= 0
+    assert shapes == 7 * (forward + gradients + back)
 
 
 def hide(names, folder, monkeypatch):
@@ -64,26 +69,44 @@ def hide(names, folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
-def test_a_library_that_is_missing_is_named_and_left_out(tmp_path, monkeypatch):
+class InProcess(ThreadPoolExecutor):
+    "In place of a worker's process, which needs seconds to start"
+
+    def shutdown(self, kill_workers):
+        super().shutdown()
+
+
+def test_rounds_are_interleaved_and_every_time_is_kept(monkeypatch):
+    monkeypatch.setattr(bench, "start_worker", lambda name, cores: InProcess(1))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    texts, names = [], ["ours", "torch", "textbook"]
+    results = bench.measure(names, TINY, rounds=2, progress=lambda share, text: texts.append(text))
+    labels = [bench.CONTENDERS[name][1] for name in names]
+    assert texts == [f"starting {label}" for label in labels] + labels[::2] * 2
+    assert results.pop(1) == dict(name="torch", label="PyTorch, eager", missing="torch")
+    for r in results:
+        assert len(r["us"]) == 2 and r["median"] == pytest.approx(sum(r["us"]) / 2)
+        assert r["setup"] > 0 and r["compile"] >= 0 and r["first"] > 0 and r["first_steps"] == 7
+
+
+def test_a_worker_is_held_to_its_cores_names_what_is_missing_and_is_missed(tmp_path, monkeypatch):
     hide(["torch"], tmp_path, monkeypatch)
-    ours, torch = bench.measure(["ours", "torch"], TINY, rounds=1)
-    assert "median" in ours and torch == dict(name="torch", label="PyTorch, eager", missing="torch")
-
-
-def test_workers_are_held_to_the_cores_they_may_use():
-    assert {v for k, v in bench.environment("ours", 1).items() if k.endswith("_NUM_THREADS")} == {"1"}
-    process = bench.start_worker("ours", TINY)
+    worker = bench.start_worker("torch", 1)
     try:
-        process.stdout.readline()
+        assert worker.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
         if hasattr(os, "sched_getaffinity"):
-            assert len(os.sched_getaffinity(process.pid)) == 1
+            assert len(worker.submit(os.sched_getaffinity, 0).result()) == 1
+        with pytest.raises(ImportError) as missing:
+            worker.submit(bench.timed, "torch", TINY).result()
+        assert missing.value.name == "torch"
+        with pytest.raises(RuntimeError, match="terminated"):
+            worker.submit(os._exit, 3).result()
     finally:
-        process.kill()
-        process.communicate()
+        worker.shutdown(kill_workers=True)
 
 
 def test_every_contender_is_in_a_task():
-    taking_part = {name for task in bench.TASKS.values() for name in bench.contenders_of(task)}
+    taking_part = {name for task in bench.TASKS for name in bench.TAKING_PART.get(task, bench.TRAINERS)}
     assert taking_part == set(bench.CONTENDERS)
 
 
@@ -121,6 +144,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("wrong, words", MISTAKES)
-def test_command_refuses_what_it_cannot_do(wrong, words, tmp_path):
-    done = subprocess.run([*COMMAND, *wrong], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+def test_command_refuses_what_it_cannot_do(wrong, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["bench", *wrong])
+    assert done.exit_code == 2 and words in done.stderr and "Traceback" not in done.stderr

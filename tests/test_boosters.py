@@ -1,10 +1,11 @@
 """Boosted trees from other libraries: baselines like the others, where they are installed."""
 
-import subprocess
+import importlib
 import sys
 import warnings
 
 import pytest
+from forks import answer_of
 
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import evaluation
@@ -62,13 +63,14 @@ def test_a_missing_library_is_one_sentence_with_the_way_to_get_it(name, monkeypa
         check(Config(backend=name))
 
 
+def offered_without_boosters():
+    sys.modules |= dict.fromkeys(BOOSTERS)
+    return list(importlib.reload(evaluation).BACKENDS)
+
+
 def test_what_is_not_installed_is_not_offered():
-    code = (
-        "import sys\nfor n in ('xgboost', 'lightgbm', 'catboost'): sys.modules[n] = None\n"
-        "from mlp_bench.evaluation import BACKENDS; print(*BACKENDS)"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.split() == ["numpy", "keras", "majority", "logistic", "sklearn_mlp", "hist_gb"]
+    usual = ["numpy", "keras", "majority", "logistic", "sklearn_mlp", "hist_gb"]
+    assert answer_of(offered_without_boosters) == usual
 
 
 def test_the_key_names_the_version_of_the_library_that_computes_and_of_no_other(monkeypatch):
@@ -100,10 +102,9 @@ def test_a_seed_that_cannot_be_used_is_met_before_training(name):
         check(Config(backend=name, seed=-1))
 
 
+def loaded_boosters():
+    return [name for name in ("xgboost", "lightgbm", "catboost") if name in sys.modules]
+
+
 def test_importing_the_manager_loads_no_booster():
-    code = (
-        "import sys, mlp_bench.manager; "
-        "print([n for n in ('xgboost', 'lightgbm', 'catboost') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert answer_of(loaded_boosters) == [], "the process that forks has imported the manager"

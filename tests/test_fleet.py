@@ -16,7 +16,7 @@ from sklearn.datasets import make_classification
 from mlp_bench import estimators
 from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
 from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, TextbookMLP, fast_masks, train
-from mlp_bench.fleet import Fleet, Task, blocks_of
+from mlp_bench.fleet import Fleet, blocks_of
 
 X, y = make_classification(150, 7, n_informative=4, flip_y=0.1, random_state=3)
 WEIGHTS = np.random.default_rng(0).random(150) + 0.5
@@ -209,10 +209,7 @@ def test_sample_weights_reach_the_fleet():
 def test_blocks_hold_only_networks_that_can_keep_step():
     mixed = [*five_estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
     data = [*tables(), tables()[0], tables()[0]]
-    tasks = [
-        Task(net.get_params(), *net._prepare(*table)[:3], 0, i)
-        for i, (net, table) in enumerate(zip(mixed, data))
-    ]
+    tasks = [net._prepare(*table, fold=i)[0] for i, (net, table) in enumerate(zip(mixed, data))]
 
     def folds(size):
         return sorted([task.fold for task in block] for block in blocks_of(tasks, size))

@@ -45,7 +45,7 @@ def examples(n):
     )
 
 
-BYTES, TABLES = [examples(150), examples(1500)], [examples(60), examples(1000)]
+BYTES, TABLES = [examples(75), examples(1500)], [examples(40), examples(1000)]
 LENGTHS = pytest.mark.parametrize("slow", [False, pytest.param(True, marks=LONG)], ids=["few", "many"])
 
 
@@ -275,7 +275,7 @@ def test_any_csv_ends_in_a_result_or_one_sentence(slow):
         seen[outcome(raw, recipe=recipe) == "result"] += 1
 
     check()
-    assert seen[True] > 20 and seen[False] > 20, seen
+    assert seen[True] > 10 and seen[False] > 10, seen
 
 
 @LENGTHS
@@ -293,7 +293,7 @@ def test_a_sound_table_is_trained_on_or_names_what_is_wrong(slow):
         seen[result == "result"] += 1
 
     check()
-    assert seen[True] > 20, seen
+    assert seen[True] > 10, seen
 
 
 # ---- Parquet: types and bytes
@@ -421,7 +421,7 @@ def test_a_parquet_file_of_few_bytes_and_many_cells_is_refused_unread():
 def test_a_parquet_file_whose_text_unfolds_is_refused_unread():
     text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10**6, "int32")), pa.array(["x" * 100_000]))
     raw = parquet(pa.table({"a": text, "t": pa.array(np.arange(10**6) % 2)}), compression="zstd")
-    assert len(raw) < 10**6 and "GB" in outcome(raw, "table.parquet")
+    assert len(raw) < 10**6 and "bytes, and 1,000,000,000 are the most" in outcome(raw, "table.parquet")
 
 
 # ---- cases worth a name
@@ -473,7 +473,7 @@ def test_a_file_larger_than_the_memory_is_refused_unread(tmp_path):
         f.truncate(10**12)  # sparse
     with pytest.raises(InputError) as caught:
         load(path, "t")
-    assert "1000.00 GB" in sentence(caught.value, "table.csv")
+    assert "1,000,000,000,000 bytes" in sentence(caught.value, "table.csv")
 
 
 @pytest.mark.parametrize(
@@ -505,7 +505,7 @@ print(peak / len(open(sys.argv[1], "rb").read()))
 
 def test_one_emoji_does_not_make_a_file_four_times_as_large(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_bytes(b"a,t\n" + b"1.234567890123456,1\n2.345678901234567,0\n" * 10**6 + "😀,1\n".encode())
+    path.write_text("a,t\n" + "".join(f"{i:01000d},{i % 2}\n" for i in range(20_000)) + "😀,1\n", "utf-8")
     done = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True)
     # bytes held at the worst for each byte of the file, most of them the texts of column a
     assert float(done.stdout) < 7, done.stdout
@@ -513,7 +513,7 @@ def test_one_emoji_does_not_make_a_file_four_times_as_large(tmp_path):
 
 def test_a_missing_target_is_told_before_the_whole_of_a_long_file_is_split(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_bytes(b"a,b\n" + b"1,2\n" * 2**20 + b"torn\n")
+    path.write_bytes(b"a,b\n" + (b"1," + b"x" * 100_000 + b"\n") * 200 + b"torn\n")
     with pytest.raises(InputError, match="has no column t"):
         load(path, "t")
     with pytest.raises(InputError, match="1 field where the header has 2"):
@@ -540,9 +540,10 @@ def test_ten_thousand_columns_are_read_and_trained_on(cell, recipe):
     assert result == "result" if cell else "missing in every row" in result
 
 
-def test_ten_thousand_columns_with_gaps_are_trained_on():
+@pytest.mark.parametrize("columns", [1000, pytest.param(10_000, marks=LONG)])
+def test_thousands_of_columns_with_gaps_are_trained_on(columns):
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(size=(20, 10_000)).round(2)).rename(columns="c{}".format)
+    frame = pd.DataFrame(rng.normal(size=(20, columns)).round(2)).rename(columns="c{}".format)
     frame = frame.mask(rng.random(frame.shape) < 0.4).assign(t=np.arange(20) % 2)
     assert outcome(frame.to_csv(index=False).encode()) == "result"
 

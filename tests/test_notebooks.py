@@ -3,7 +3,6 @@
 Each runs from top to bottom, and the modules are what they export.
 """
 
-import multiprocessing
 import os
 import re
 import subprocess
@@ -11,18 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import FORKS
 from nbdev.export import nb_export
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
-
-
-FORKS = multiprocessing.get_context(
-    "forkserver"
-)  # a process that has imported what most chapters need, and forks
-FORKS.set_forkserver_preload(
-    ["nbdev.test", "matplotlib.pyplot", "mlflow", "mlp_bench.manager", "mlp_bench.reports"]
-)
 
 
 def run_notebook(name, skip, log, environment):

@@ -125,7 +125,8 @@ def _save_served(model, data, folder, logged):  # `data` is what `save_model` wr
 
 def _log_model(client, info, model):  # its id, and its files' checksums
     from mlflow.entities import LoggedModelOutput
-    logged = client.create_logged_model(info.experiment_id, "model", info.run_id, params=_params(model.config))
+    params = _params(model.config)
+    logged = client.create_logged_model(info.experiment_id, "model", info.run_id, params=params)
     client.log_outputs(info.run_id, [LoggedModelOutput(logged.model_id, 0)])
     with tempfile.TemporaryDirectory() as d:
         data, folder = Path(d, "model"), Path(d, "served")
@@ -184,7 +185,8 @@ def _lock_folder():  # in which processes that share the store find one another'
     uri = tracking_uri()
     db, caches = sqlite_path(uri), Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if db: check_writable(db)
-    folder = Path(f"{db}.locks") if db else caches / "mlp_bench" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    server = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    folder = Path(f"{db}.locks") if db else caches / "mlp_bench" / server
     with suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
     return folder
 

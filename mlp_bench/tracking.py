@@ -47,8 +47,8 @@ def tracking_uri() -> str:  # absolute
     scheme, colon, rest = given.partition(":")
     scheme = scheme.lower()
     if scheme == "file" or not colon and scheme != "databricks":
-        raise InputError(f"The store {given!r} is a folder. MLflow no longer writes file stores: move it once with "
-                         "`mlflow migrate-filestore`, or set MLFLOW_TRACKING_URI to another store.")
+        raise InputError(f"The store {given!r} is a folder. MLflow no longer writes file stores: move it once "
+                         "with `mlflow migrate-filestore`, or set MLFLOW_TRACKING_URI to another store.")
     if scheme != "sqlite": return scheme + colon + rest
     if not rest.startswith("///"):
         raise InputError(f"The store {given!r} names no file: write sqlite:///FILE.")
@@ -94,12 +94,12 @@ def check_writable(
 ):
     "Raise one sentence if a store cannot be written there"
     if os.path.lexists(db) and not db.is_file() or set("?#%") & set(str(db)):
-        raise InputError(f"The run store cannot live at {db}: it must be a file (no folder, and neither a device, a "
-                         "pipe or a link to nothing), and its path free of '?', '#' and '%'; change folder, or "
-                         "set MLFLOW_TRACKING_URI.")
+        raise InputError(f"The run store cannot live at {db}: it must be a file (no folder, and neither "
+                         "a device, a pipe or a link to nothing), and its path free of '?', '#' and '%'; "
+                         "change folder, or set MLFLOW_TRACKING_URI.")
     if not (os.access(db.parent, os.W_OK) and (os.access(db, os.W_OK) or not db.exists())):
-        raise InputError(f"The run store cannot be written at {db}: its folder does not exist, or you may not write "
-                         "there; change folder, or set MLFLOW_TRACKING_URI.")
+        raise InputError(f"The run store cannot be written at {db}: its folder does not exist, or you may not "
+                         "write there; change folder, or set MLFLOW_TRACKING_URI.")
 
 # %% ../nbs/05d_tracking.ipynb #a04e2898
 MLFLOW = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -130,7 +130,7 @@ def as_input_error(
         raise InputError(f"{failed} ({redact(first_line(error))}): {then}.") from error
 
 # %% ../nbs/05d_tracking.ipynb #d2e006ca
-def _experiment(client, home, name=EXPERIMENT):  # its id; `home` is the address of a local store's files, or None
+def _experiment(client, home, name=EXPERIMENT):  # its id; `home`: address of a local store's files, or None
     from mlflow.exceptions import MlflowException
     experiment = client.get_experiment_by_name(name)
     if experiment is None:

@@ -47,8 +47,8 @@ def tracking_uri() -> str:  # absolute
     scheme, colon, rest = given.partition(":")
     scheme = scheme.lower()
     if scheme == "file" or not colon and scheme != "databricks":
-        raise InputError(f"The store {given!r} is a folder. MLflow no longer writes file stores: move it once "
-                         "with `mlflow migrate-filestore`, or set MLFLOW_TRACKING_URI to another store.")
+        raise InputError(f"The store {given!r} is a folder. MLflow no longer writes file stores: move it "
+                         "once with `mlflow migrate-filestore`, or set MLFLOW_TRACKING_URI to another store.")
     if scheme != "sqlite": return scheme + colon + rest
     if not rest.startswith("///"):
         raise InputError(f"The store {given!r} names no file: write sqlite:///FILE.")
@@ -77,7 +77,8 @@ def check_server(
     if not uri.startswith(("http://", "https://")): return
     health = re.sub("//[^/?#]*@", "//", uri, count=1).rstrip("/") + "/health"
     error = call_with_timeout(10, lambda: urlopen(health, timeout=5).close())
-    reason = "the address cannot be read" if isinstance(error, InvalidURL) else getattr(error, "reason", error)
+    unreadable = isinstance(error, InvalidURL)
+    reason = "the address cannot be read" if unreadable else getattr(error, "reason", error)
     if error and not isinstance(error, HTTPError) and not isinstance(reason, SSLError):
         raise InputError(f"No MLflow server answers at {redact(uri)} ({reason}): "
                          "start it, or change MLFLOW_TRACKING_URI.")
@@ -98,8 +99,8 @@ def check_writable(
                          "a device, a pipe or a link to nothing), and its path free of '?', '#' and '%'; "
                          "change folder, or set MLFLOW_TRACKING_URI.")
     if not (os.access(db.parent, os.W_OK) and (os.access(db, os.W_OK) or not db.exists())):
-        raise InputError(f"The run store cannot be written at {db}: its folder does not exist, or you may not "
-                         "write there; change folder, or set MLFLOW_TRACKING_URI.")
+        raise InputError(f"The run store cannot be written at {db}: its folder does not exist, or you may "
+                         "not write there; change folder, or set MLFLOW_TRACKING_URI.")
 
 # %% ../nbs/05d_tracking.ipynb #a04e2898
 MLFLOW = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -180,7 +181,8 @@ def connect() -> tuple:  # an MlflowClient, and the id of the experiment for new
     else: check_server(uri)
     mlflow = _import_mlflow()
     from filelock import FileLock
-    lock, home = (FileLock(f"{db}.lock", timeout=120), _own_folder().as_uri()) if db else (nullcontext(), None)
+    home = _own_folder().as_uri() if db else None
+    lock = FileLock(f"{db}.lock", timeout=120) if db else nullcontext()
     failed = f"The run store {redact(uri)} cannot be opened"
     with as_input_error(failed, "check MLFLOW_TRACKING_URI", ImportError, ValueError), lock:
         if db and not (db.exists() and db.stat().st_size): _create_store(mlflow, db, home)

@@ -47,7 +47,7 @@ def take(page):
     for title, name in (("Runs", "runs"), ("Comparison", "compare"), ("Clean up", "clean")):
         shoot(part(page, title), name)
     page.get_by_role("tab", name="Try a row").click()
-    page.locator(".part meter").first.wait_for()
+    page.locator(".part .push").first.wait_for()
     shoot(part(page, "A row to try"), "row")
 
 

@@ -306,7 +306,8 @@ def show_result(
 ):
     "Figures of these runs beneath the button, and the runs chosen"
     self.choose(run_ids)
-    self.html["result"].value = gallery([roc_chart(self.results.predictions)]) + self.html["errors"].value
+    errors = [confusion_chart(own, self.threshold.value) for _, _, own in by_model(self.results.predictions)]
+    self.html["result"].value = gallery([roc_chart(self.results.predictions), *errors])
     scores = [f"{run_title(r)} ROC AUC {r.metrics['roc_auc']:.4f}" for r in map(self.get_run, run_ids)]
     self.say(f"{how}: {'; '.join(scores)}.")
 
@@ -342,7 +343,8 @@ def matching(
 ) -> pd.DataFrame:  # some of its rows
     "The rows that a visitor looks for"
     for word in words.lower().split():
-        table = table[[word in " ".join(map(str, row)).lower() for row in table.itertuples()]]
+        found = [word in " ".join(map(str, row)).lower() for row in table.itertuples()]
+        table = table.loc[np.array(found, bool)]
     return table[table.star] if starred else table
 
 # %% ../nbs/06_compare.ipynb #4e050447
@@ -432,9 +434,10 @@ def choose(
     "Make these runs the chosen ones, wherever they are shown"
     self.chosen = list(run_ids)
     self.refresh()
-    names = [f"{self.runs.model.get(r, r[:8])} ✕" for r in run_ids]
-    buttons = [self.button(name, partial(self.choose, [c for c in run_ids if c != r]), tooltip="Take out")
-               for name, r in zip(names, run_ids)]
+    buttons = []
+    for r in self.chosen:
+        others = [other for other in self.chosen if other != r]
+        buttons.append(self.button(f"{self.runs.model[r]} ✕", partial(self.choose, others), tooltip="Take out"))
     if buttons: buttons.append(self.button("Choose none", partial(self.choose, [])))
     self.chips.children = [w.HTML("Chosen:" if buttons else "No run is chosen."), *buttons]
     self.compare_chosen()
@@ -573,7 +576,8 @@ def pushes(
 ) -> pd.DataFrame:  # value and push of each column, the strongest first
     "By how much each value moves the answer, in points of probability"
     others = p[1:].reshape(-1, N_PERTURBATIONS).mean(axis=1)
-    table = pd.DataFrame({"value": row.iloc[0].map(str), "push": 100 * (p[0] - others)}, row.columns)
+    texts = ["missing" if pd.isna(v) else format_value(v) for v in row.iloc[0]]
+    table = pd.DataFrame({"value": texts, "push": 100 * (p[0] - others)}, row.columns)
     return table.sort_values("push", key=abs, ascending=False)
 
 # %% ../nbs/06_compare.ipynb #b6bb3a92
@@ -630,7 +634,8 @@ def answer_of(self: Page, run: Run, row: pd.DataFrame) -> str:  # HTML
     logits = model.net.member_logits(model.prep.transform(perturbations(row, self.tried.X)))
     p = expit(logits)
     table = pushes(p.mean(axis=0), row)
-    table["push"] = [f'<meter min="0" max="50" value="{abs(v):.1f}"></meter> {v:+.1f}' for v in table.push]
+    bar = '<span class="push {}" style="width:{:.0f}px"></span> {:+.1f}'
+    table["push"] = [bar.format("down" * (v < 0), 2 * abs(v), v) for v in table.push]
     table["value"] = table.value.map(escape)
     spread = f"{p[:, 0].min():.1%} to {p[:, 0].max():.1%}" if len(p) > 1 else "one network, so no spread"
     return (f'<div role="status"><h3>{escape(run_title(run))}: {p[:, 0].mean():.1%}</h3>{spread}; '
@@ -646,6 +651,7 @@ def ask(self: Page):  # what the networks say to the row
     answers = "".join(self.answer_of(run, row) for run in self.asked)
     note = f"In points: the answer, minus the mean answer when this one value is another. {CAUTION}"
     self.html["answer"].value = f"<p><b>{escape(title)}</b></p>{answers}<p>{note}</p>"
+    self.say("")
 
 # %% ../nbs/06_compare.ipynb #becb117f
 @patch

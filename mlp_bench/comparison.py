@@ -436,8 +436,8 @@ def choose(
     self.refresh()
     buttons = []
     for r in self.chosen:
-        others = [other for other in self.chosen if other != r]
-        buttons.append(self.button(f"{self.runs.model[r]} ✕", partial(self.choose, others), tooltip="Take out"))
+        without = partial(self.choose, [other for other in self.chosen if other != r])
+        buttons.append(self.button(f"{self.runs.model[r]} ✕", without, tooltip="Take out"))
     if buttons: buttons.append(self.button("Choose none", partial(self.choose, [])))
     self.chips.children = [w.HTML("Chosen:" if buttons else "No run is chosen."), *buttons]
     self.compare_chosen()

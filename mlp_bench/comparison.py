@@ -638,9 +638,9 @@ def answer_of(self: Page, run: Run, row: pd.DataFrame) -> str:  # HTML
     table["push"] = [bar.format("down" * (v < 0), 2 * abs(v), v) for v in table.push]
     table["value"] = table.value.map(escape)
     spread = f"{p[:, 0].min():.1%} to {p[:, 0].max():.1%}" if len(p) > 1 else "one network, so no spread"
-    return (f'<div role="status"><h3>{escape(run_title(run))}: {p[:, 0].mean():.1%}</h3>{spread}; '
+    return (f'<div><div role="status"><h3>{escape(run_title(run))}: {p[:, 0].mean():.1%}</h3>{spread}; '
             f"in the table {self.tried.y.mean():.0%}.</div>"
-            + table.rename(index=escape).to_html(border=0, escape=False, header=False))
+            + table.rename(index=escape).to_html(border=0, escape=False, header=False) + "</div>")
 
 # %% ../nbs/06_compare.ipynb #1324263b
 @patch
@@ -650,7 +650,7 @@ def ask(self: Page):  # what the networks say to the row
     title = f"Probability of {self.tried.target} = {self.tried.classes[1]}"
     answers = "".join(self.answer_of(run, row) for run in self.asked)
     note = f"In points: the answer, minus the mean answer when this one value is another. {CAUTION}"
-    self.html["answer"].value = f"<p><b>{escape(title)}</b></p>{answers}<p>{note}</p>"
+    self.html["answer"].value = f"<p><b>{escape(title)}</b></p><div class='figures'>{answers}</div>{note}"
     self.say("")
 
 # %% ../nbs/06_compare.ipynb #becb117f

@@ -154,7 +154,7 @@ class Axes:
         self.xlim = _range([v for line in chart.lines for v in line.x], chart.xlim)
         self.ylim = _range([v for v in values if v is not None], chart.ylim)
         names = 76 if chart.cells else 150  # they need more room than numbers
-        self.left = names if chart.yticks else 52
+        self.left = names if chart.yticks else 62
         self.height = 75 * chart.height
 
     def x(self, value):

@@ -15,6 +15,7 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,32 +30,44 @@ from .figures import calibration_chart, confusion_chart, png, roc_chart
 from .models import Model, final_model, read_model, save_model
 from .tracking import (FILES, KEY, PROCESS, Run, as_input_error, check_server, check_writable,
                                 connect, find, finished_run, model_folder, process_tag, redact, sha256_of,
-                                sqlite_path, tracking_uri, use_store)
+                                sqlite_path, tracking_uri)
 
 # %% ../nbs/05_manager.ipynb #3d5759f4
 MAX_POINTS = 900  # of a curve: one `log_batch` takes a thousand metrics
 
 def _points(curve):
-    if not len(curve): return []
     steps = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), MAX_POINTS)).astype(int))
     return [("loss", float(curve[step]), int(step)) for step in steps]
 
-def _log_numbers(client, run_id, metrics, curve):
+def _log_numbers(client, run_id, model_id, evaluation):
     from mlflow.entities import Metric
     now = int(time.time() * 1000)
-    numbers = [(name, value, 0) for name, value in metrics.items()] + _points(curve)
-    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value, step in numbers])
+    summary = [Metric(name, value, now, 0, model_id=model_id, run_id=run_id)
+               for name, value in evaluation.metrics.items()]
+    losses = [Metric(name, value, now, step) for name, value, step in _points(evaluation.curve)]
+    client.log_batch(run_id, metrics=summary + losses)
 
 # %% ../nbs/05_manager.ipynb #3e259afe
-def _start(client, experiment, config, dataset):
+def _params(config): return {name: str(value) for name, value in asdict(config).items()}
+
+@contextmanager
+def _begun_run(config, dataset):  # yields client, and the run's `info`
+    from mlflow.entities import Param
     tags = {"mlp_bench.config": json.dumps(asdict(config)), "mlp_bench.dataset": dataset.name,
             "mlp_bench.fingerprint": dataset.fingerprint, PROCESS: process_tag(os.getpid())}
     name = f"{dataset.name} {config.backend} {config.plan}"
-    return client.create_run(experiment, run_name=name, tags=tags).info.run_id
-
-def _log_params(client, run_id, config):
-    from mlflow.entities import Param
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in asdict(config).items()])
+    then = "nothing of it counts as a result; mend that, and the same command trains it again"
+    with as_input_error(f"The run could not be recorded in {redact()}", then):
+        client, experiment = connect()
+        info = client.create_run(experiment, run_name=name, tags=tags).info
+        try:
+            client.log_batch(info.run_id, params=[Param(*param) for param in _params(config).items()])
+            yield client, info
+        except BaseException as e:
+            with suppress(Exception):  # of a store that is gone or full: the first error is the one to tell
+                check_server(tracking_uri())
+                client.set_terminated(info.run_id, "KILLED" if isinstance(e, KeyboardInterrupt) else "FAILED")
+            raise
 
 # %% ../nbs/05_manager.ipynb #41c43e1f
 def stored_figures(
@@ -93,54 +106,37 @@ mlflow.models.set_model(Served())
 def _signature(model):
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
-    types = {bool: "boolean", int: "long", float: "double"}
-    label = types.get(type(model.classes[0]), "string")
-    kinds = {"numeric": "double", "categorical": "string"}
-    inputs = [ColSpec(kinds[kind], name, required=False) for name, kind in model.columns.items()]
+    label = {bool: "boolean", int: "long", float: "double"}.get(type(model.classes[0]), "string")
+    inputs = [ColSpec("double" if kind == "numeric" else "string", name, required=False)
+              for name, kind in model.columns.items()]
     return ModelSignature(Schema(inputs), Schema([ColSpec("double", "p"), ColSpec(label, "label")]))
 
 # %% ../nbs/05_manager.ipynb #b62761a9
-def _requirement(model):
-    extras = "track,boosters" if model.config.backend in BOOSTERS else "track"
-    return f"mlp_bench[{extras}]=={version('mlp_bench')}"
-
-def _log_model(run_id, model):  # its files' checksums
+def _save_served(model, data, folder, logged):  # `data` is what `save_model` wrote
     import mlflow
-    with tempfile.TemporaryDirectory() as d, use_store():
-        code = Path(d, "serve.py")
-        code.write_text(SERVE)
-        folder = Path(d, "model")
-        folder.mkdir()
-        save_model(model, folder)
-        digests = {f"model/{p.name}": sha256_of(p) for p in folder.iterdir()}
-        with mlflow.start_run(run_id=run_id, nested=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hints for those who log models by hand
-            mlflow.pyfunc.log_model(
-                name="model", python_model=str(code), artifacts={"model": str(folder)},
-                signature=_signature(model), pip_requirements=[_requirement(model)])
-    return digests
+    code = data.with_name("serve.py")
+    code.write_text(SERVE)
+    extras = "track,boosters" if model.config.backend in BOOSTERS else "track"
+    about = mlflow.models.Model(logged.artifact_location, logged.source_run_id, model_id=logged.model_id)
+    with warnings.catch_warnings(action="ignore"):  # hints for those who save models by hand
+        mlflow.pyfunc.save_model(folder, python_model=str(code), artifacts={"model": str(data)},
+                                 pip_requirements=[f"mlp_bench[{extras}]=={version('mlp_bench')}"],
+                                 signature=_signature(model), mlflow_model=about)
 
-# %% ../nbs/05_manager.ipynb #575683f1
-def _end(client, run_id, status):
-    with suppress(Exception):  # of a store that is gone or full: the first error is the one to tell
-        check_server(tracking_uri())
-        client.set_terminated(run_id, status)
-
-@contextmanager
-def _begun_run(config, dataset):  # yields client and run id
-    client, experiment = connect()
-    run_id = _start(client, experiment, config, dataset)
-    try:
-        _log_params(client, run_id, config)
-        yield client, run_id
-    except BaseException as e:
-        _end(client, run_id, "KILLED" if isinstance(e, KeyboardInterrupt) else "FAILED")
-        raise
-
-# %% ../nbs/05_manager.ipynb #bcde696c
-def _store_errors():
-    return as_input_error(f"The run could not be recorded in {redact()}",
-                          "nothing of it counts as a result; mend that, and the same command trains it again")
+def _log_model(client, info, model):  # its id, and its files' checksums
+    from mlflow.entities import LoggedModelOutput
+    params = _params(model.config)
+    logged = client.create_logged_model(info.experiment_id, "model", info.run_id, params=params)
+    client.log_outputs(info.run_id, [LoggedModelOutput(logged.model_id, 0)])
+    with tempfile.TemporaryDirectory() as d:
+        data, folder = Path(d, "model"), Path(d, "served")
+        data.mkdir()
+        save_model(model, data)
+        _save_served(model, data, folder, logged)
+        client.log_model_artifacts(logged.model_id, folder)
+        digests = {f"model/{p.name}": sha256_of(p) for p in data.iterdir()}
+    client.finalize_logged_model(logged.model_id, "READY")
+    return logged.model_id, digests
 
 # %% ../nbs/05_manager.ipynb #ac3d1815
 @dataclass
@@ -174,24 +170,23 @@ def measure(
     return complete_evaluation(final_model(config, dataset), folds, oof, curve)
 
 # %% ../nbs/05_manager.ipynb #18129675
-def _write(client, run_id, key, evaluation):
-    _log_numbers(client, run_id, evaluation.metrics, evaluation.curve)
-    files = _log_files(client, run_id, evaluation) | _log_model(run_id, evaluation.model)
-    client.set_tag(run_id, FILES, json.dumps(files))
-    client.set_terminated(run_id, "FINISHED")
-    client.set_tag(run_id, KEY, key)
-    return Run(run_id, key, False, evaluation.model.config, evaluation.metrics, evaluation.folds,
+def _write(client, info, key, evaluation):
+    model_id, files = _log_model(client, info, evaluation.model)
+    files |= _log_files(client, info.run_id, evaluation)
+    _log_numbers(client, info.run_id, model_id, evaluation)
+    client.set_tag(info.run_id, FILES, json.dumps(files))
+    client.set_terminated(info.run_id, "FINISHED")
+    client.set_tag(info.run_id, KEY, key)
+    return Run(info.run_id, key, False, evaluation.model.config, evaluation.metrics, evaluation.folds,
                evaluation.oof, evaluation.curve)
 
 # %% ../nbs/05_manager.ipynb #2547079f
 def _lock_folder():  # in which processes that share the store find one another's locks
-    db = sqlite_path(tracking_uri())
-    if db:
-        check_writable(db)
-        folder = Path(f"{db}.locks")
-    else:
-        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        folder = Path(caches, "mlp_bench", hashlib.sha256(tracking_uri().encode()).hexdigest()[:16])
+    uri = tracking_uri()
+    db, caches = sqlite_path(uri), Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if db: check_writable(db)
+    server = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    folder = Path(f"{db}.locks") if db else caches / "mlp_bench" / server
     with suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -201,16 +196,21 @@ def _training_lock(key, progress):  # held by the only process that trains this 
     folder = _lock_folder()
     if not os.access(folder, os.W_OK): return (yield)  # nowhere to meet
     lock = FileLock(folder / f"{key}.lock")
-    try: lock.acquire(timeout=0)
+    try: held = lock.acquire(timeout=0)
     except Timeout:
         if progress: progress(0.0, "another process trains this: waiting for its result")
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
         with suppress(OSError): os.unlink(lock.lock_file)
-    finally: lock.release()
 
 # %% ../nbs/05_manager.ipynb #2958ea27
+def _record(config, dataset, key, evaluation):  # `evaluation` is called for one once the run has begun
+    with _begun_run(config, dataset) as (client, info): return _write(client, info, key, evaluation())
+
+def _find_or_record(config, dataset, key, evaluation, progress):
+    with _training_lock(key, progress): return find(key) or _record(config, dataset, key, evaluation)
+
 def log_run(
     evaluation: Evaluation,  # computed in this process or another
     dataset: Dataset,  # the table
@@ -218,22 +218,7 @@ def log_run(
     progress=None,  # as for `run`: told if another process trains this
 ) -> Run:  # the new one, or the one that the store had
     "Write down what was measured, unless the store has it by now"
-    with _store_errors(), _training_lock(key, progress):
-        stored = find(key)
-        if stored: return stored
-        with _begun_run(evaluation.model.config, dataset) as (client, run_id):
-            return _write(client, run_id, key, evaluation)
-
-# %% ../nbs/05_manager.ipynb #c0500008
-def _train(config, dataset, key, progress, on_epoch):
-    with _begun_run(config, dataset) as (client, run_id):
-        return _write(client, run_id, key, measure(config, dataset, progress, on_epoch))
-
-def _find_or_train(config, dataset, key, progress, on_epoch):
-    stored = find(key)
-    if stored: return stored
-    with _store_errors(), _training_lock(key, progress):
-        return find(key) or _train(config, dataset, key, progress, on_epoch)
+    return _find_or_record(evaluation.model.config, dataset, key, lambda: evaluation, progress)
 
 # %% ../nbs/05_manager.ipynb #c45db484
 def run(
@@ -249,10 +234,8 @@ def run(
     require("mlflow", "track", "to record runs")
     dataset = dataset or load(config.data, config.target, config.positive)
     folds_of(config, dataset)
-    job = config, dataset, key(config, dataset), progress, on_epoch
-    if force:
-        with _store_errors(): result = _train(*job)
-    else: result = _find_or_train(*job)
+    job = config, dataset, key(config, dataset), partial(measure, config, dataset, progress, on_epoch)
+    result = _record(*job) if force else find(job[2]) or _find_or_record(*job, progress)
     if progress: progress(1.0, f"{config.backend}: {'found in the store' if result.cached else 'done'}")
     return result
 

@@ -27,7 +27,7 @@ from .config import (BACKEND_TITLES, METRIC_TITLES, METRICS, NETWORKS, RANK_METR
                               format_metric, format_value, setting_title, short_plan, to_builtin)
 from .stats import contrasts, differing, interval
 from .figures import CAUTION
-from .tracking import results_of, settings_of, sqlite_path, tracking_uri
+from .tracking import results_of, sqlite_path, tracking_uri
 from .comparison import contrast, varying
 
 # %% ../nbs/07a_output.ipynb #c7b00008
@@ -131,7 +131,7 @@ def _speed(fit, keras):  # how many times as fast as Keras, on a line of its own
     return f"\n{keras / fit:{digits}}×"
 
 def _results_table(runs):
-    names = [name + " *" * r.cached for name, r in zip(settings_of(runs).model, runs)]
+    names = [name + " *" * r.cached for name, r in zip(results_of(runs).settings.model, runs)]
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
     seconds = [r.metrics["fit_seconds"] for r in runs]
     training = [format_duration(s) + _speed(s, keras) for s in seconds]
@@ -210,7 +210,7 @@ def print_sweep(
 ):
     "What `mlp_bench sweep` says of its best runs"
     console = _console()
-    settings = settings_of(runs)
+    settings = results_of(runs).settings
     seconds = [r.metrics["fit_seconds"] for r in runs]
     frame = settings.assign(rank=range(1, len(runs) + 1), fit_seconds=seconds)
     console.print(_headline(done.dataset, runs))
@@ -296,7 +296,8 @@ def progress_bar():
     what = TextColumn("{task.description:36.52}", markup=False)
     share = TextColumn("{task.percentage:>3.0f} %")
     console = Console(stderr=True, force_jupyter=False)
-    with Progress(what, BarColumn(), share, TimeRemainingColumn(), console=console, transient=True) as bar:
+    columns = what, BarColumn(), share, TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1)
         def progress(share, text): bar.update(task, completed=share, description=printable(text))
         yield progress

@@ -62,28 +62,52 @@ def made(tmp_path_factory):
     return folder / "mlflow.db"
 
 
-def use_copy(made, folder):
-    "Put a store without runs into a folder"
-    shutil.copy(made, folder)
-    with closing(sqlite3.connect(folder / "mlflow.db")) as db, db:
-        db.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE name = 'mlp_bench'",
-            [(folder / "mlartifacts").as_uri()],
-        )
+ADDRESSES = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+
+
+def copy_store(source, target):
+    "A store in another folder as if it had been made there"
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock*"))
+    with closing(sqlite3.connect(target / "mlflow.db")) as db, db:
+        for table, column in ADDRESSES.items():
+            db.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", [source.as_uri(), target.as_uri()]
+            )
+    return target
 
 
 @pytest.fixture
 def store(no_store, made):
     "A store without runs in an otherwise empty working directory"
-    use_copy(made, no_store)
-    return no_store
+    return copy_store(made.parent, no_store)
+
+
+@pytest.fixture(scope="session")
+def trained_once(made, tmp_path_factory):
+    "The folder of a store with three runs: a small network, the same with another seed, a regression"
+    from mlp_bench.config import Config
+    from mlp_bench.manager import run
+
+    folder = copy_store(made.parent, tmp_path_factory.mktemp("trained"))
+    small = dict(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        for settings in small, small | dict(seed=1), dict(plan="cv:2", backend="logistic"):
+            run(Config(**settings))
+    return folder
+
+
+@pytest.fixture
+def trained(no_store, trained_once):
+    "A store of one's own with these three runs"
+    return copy_store(trained_once, no_store)
 
 
 @pytest.fixture(scope="module")
 def shared_store(tmp_path_factory, made):
     "A store that the tests of a module share, in an otherwise empty working directory"
     folder = tmp_path_factory.mktemp("shared")
-    use_copy(made, folder)
+    copy_store(made.parent, folder)
     with pytest.MonkeyPatch.context() as here:
         here.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         here.chdir(folder)

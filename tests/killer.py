@@ -1,12 +1,12 @@
 """Kills runs with SIGKILL at chosen points and looks at what they leave:
 
-    python tests/killer.py some/folder run|create|purge N
+    python tests/killer.py some/folder run:2,create:0,purge:1
 
 A *point* is the time just before or after one of the calls below, just before a commit to the database, or
 just before a file of the store is opened for writing.
 `run` kills while a configuration is trained into a store that exists, `create` while an empty folder
-becomes a store, `purge` while a run is deleted. N points are tried, spread evenly over all there are (0:
-every one).
+becomes a store, `purge` while a run is deleted. So many points are tried, spread evenly over all
+there are (0: every one).
 Everything is imported once, and each run is a forked child: a real process with a real end, but without
 seconds of imports.
 """
@@ -28,8 +28,6 @@ import pandas as pd
 import safetensors.numpy
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import manager, models, tracking
@@ -59,7 +57,6 @@ CALLS = [
     (models, "_save_skops"),
     *((manager, name) for name in ("evaluate", "final_model", "save_model", "stored_figures")),
     *((mlflow.MlflowClient, name) for name in ("delete_run", "delete_logged_model")),
-    *((SqlAlchemyStore, name) for name in ("_hard_delete_run", "_hard_delete_logged_model")),
     (shutil, "rmtree"),
 ]
 
@@ -229,14 +226,13 @@ def warm_up(place):
 
 
 if __name__ == "__main__":
-    place, count = Path(sys.argv[1]).absolute(), int(sys.argv[3])
-    os.chdir(place)
-    warm_up(place)
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
-    told = [
-        (name, ended, looked)
-        for name, ended, looked in dict(run=kill_runs, create=kill_creations, purge=kill_purges)[sys.argv[2]](
-            place, count
-        )
-    ]
+    folder, told = Path(sys.argv[1]).absolute(), []
+    warm_up(folder)
+    for wanted in sys.argv[2].split(","):
+        what, count = wanted.split(":")
+        place = folder / what
+        place.mkdir()
+        os.chdir(place)
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
+        told += dict(run=kill_runs, create=kill_creations, purge=kill_purges)[what](place, int(count))
     print(json.dumps(told))

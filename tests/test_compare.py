@@ -21,7 +21,7 @@ from mlp_bench.cli import app
 from mlp_bench.core import InputError
 from mlp_bench.data import load
 from mlp_bench.config import METRICS, Config
-from mlp_bench.tracking import Run, results_of, settings_of
+from mlp_bench.tracking import Run, results_of
 from mlp_bench.manager import run
 from mlp_bench.evaluation import score
 
@@ -105,13 +105,13 @@ def test_tables_keep_the_order_of_the_runs():
 
 
 def test_a_setting_that_a_backend_does_not_have_is_empty():
-    settings = settings_of([a_run(), a_run(backend="logistic")])
+    settings = results_of([a_run(), a_run(backend="logistic")]).settings
     assert settings.epochs[0] == 100 and settings.epochs[1] is None and settings.seed[1] == 0
 
 
 def test_labels_tell_runs_of_one_backend_apart():
     def labels(*runs):
-        return list(settings_of(runs).model)
+        return list(results_of(runs).settings.model)
 
     assert labels(a_run(), a_run(hidden_layer_sizes=(8,))) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
     many = dict(hidden_layer_sizes=(8,), dropout=0.4, epochs=7, learning_rate=0.01)

@@ -188,10 +188,10 @@ def dask(
             workers = sum(client.nthreads().values())
             yield Engine(workers, partial(client.get_executor, pure=False), KilledWorker)
         except (CancelledError, CommClosedError, ImportError, TimeoutError) as e:
-            raise InputError(f"The Dask cluster at {scheduler} does not do the work ({first_line(e)}): see that "
-                             f"its scheduler runs and has workers (`dask worker {scheduler}`) with the same "
-                             "mlp_bench as here. What was finished is in the store, and the same command goes "
-                             "on from there.") from None
+            raise InputError(f"The Dask cluster at {scheduler} does not do the work ({first_line(e)}): see "
+                             f"that its scheduler runs and has workers (`dask worker {scheduler}`) with the "
+                             "same mlp_bench as here. What was finished is in the store, and the same "
+                             "command goes on from there.") from None
 
 # %% ../nbs/05e_sweeps.ipynb #3e30c2f5
 KILLED = ("Its worker was killed again and again, the last time while nothing else was handed out: "

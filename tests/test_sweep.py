@@ -15,7 +15,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from joblib.externals.loky import reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 from typer.testing import CliRunner
 
 from mlp_bench.evaluation import key as key_of
@@ -159,34 +159,32 @@ def fatal(configs, dataset):
     return work(configs, dataset)
 
 
-@pytest.fixture
-def fresh_workers():
-    "loky keeps its workers for whoever comes next, with the environment that they were started in"
-    if reusable_executor._executor:
-        reusable_executor._executor.shutdown(wait=True, kill_workers=True)
-
-
 @pytest.mark.slow
-def test_a_killed_workers_configurations_are_measured_by_another(store):
-    configs, killed = small(12), []
+def test_a_killed_workers_configurations_are_measured_by_another(store, monkeypatch):
+    configs, killed, pools = small(12), [], []
+
+    class Noted(ProcessPoolExecutor):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            pools.append(self)
+
+    monkeypatch.setattr(sweeps, "ProcessPoolExecutor", Noted)
 
     def tell(share, text):
         if not share or killed:
             return
-        killed.append(next(iter(reusable_executor._executor._processes)))
+        killed.append(next(iter(pools[0]._processes)))
         os.kill(killed[0], signal.SIGKILL)
 
     done = sweep(configs, jobs=2, progress=tell)
-    assert killed and str(done) == "12 trained, 0 found in the store, 0 skipped"
+    assert len(pools) == 2 and str(done) == "12 trained, 0 found in the store, 0 skipped"
     complete(configs)
     again = sweep(configs, jobs=2, progress=lambda share, text: pytest.fail("something was measured"))
     assert str(again) == "0 trained, 12 found in the store, 0 skipped" and len(runs()) == 12
 
 
 @pytest.mark.slow
-def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(
-    store, monkeypatch, fresh_workers
-):
+def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no_other(store, monkeypatch):
     monkeypatch.setenv("ONCE", str(store / "once"))
     monkeypatch.setattr(sweeps, "work", fatal)
     configs = small(FATAL + 1)
@@ -197,7 +195,7 @@ def test_a_configuration_that_kills_its_worker_again_and_again_is_skipped_and_no
 
 
 @pytest.mark.slow
-def test_one_job_is_a_process_too(store, monkeypatch, fresh_workers):
+def test_one_job_is_a_process_too(store, monkeypatch):
     monkeypatch.setattr(sweeps, "work", fatal)
     monkeypatch.setenv("ONCE", __file__)
     done = sweep([*small(1), replace(SMALL, seed=FATAL)], jobs=1)

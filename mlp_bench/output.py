@@ -28,7 +28,7 @@ from .config import (BACKEND_TITLES, METRIC_TITLES, METRICS, NETWORKS, RANK_METR
 from .stats import contrasts, differing, interval
 from .figures import CAUTION
 from .tracking import results_of, sqlite_path, tracking_uri
-from .comparison import contrast, varying
+from .ranking import contrast, varying
 
 # %% ../nbs/07a_output.ipynb #c7b00008
 def _is_of_store(path):

@@ -34,7 +34,7 @@ QUIET = " 2>/dev/null | cat"  # keeps the progress bar out of a stored output, a
 EMPTY = "*Call self as a function.*"  # what show_doc says of a function without a docstring
 NUMBER = re.compile(r"^\d+[a-z]*_")
 OWN = (
-    "workbench.",
+    "comparison.",
     "bench.",
     "cli.",
 )  # their names are everyday words, such as `predict`: links from other chapters would mislead

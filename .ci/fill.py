@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 from nbdev.clean import nbdev_clean
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def skipped(cell, slow):
@@ -39,6 +40,9 @@ def fill(path, slow):
         ).execute(env=env)
     for cell in kept:
         cell.cell_type = "code"
+    for cell in nb.cells:  # a widget without its kernel is an empty box
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
     nbformat.write(nb, path)
     nbdev_clean(str(path))
     print(f"{path.name}: {time.time() - start:.0f} s")

@@ -11,7 +11,7 @@ _HOMES = {
     "NumpyMLPClassifier": "estimators", "fit_fleet": "estimators", "KerasMLPClassifier": "keras_mlp",
     "Run": "tracking", "runs": "tracking", "get_run": "tracking", "purge": "tracking",
     "run": "manager", "run_all": "manager", "load_model": "manager", "sweep": "sweeps", "report": "reports",
-    "rank": "comparison", "contrast": "comparison", "compare": "comparison", "dashboard": "workbench",
+    "rank": "ranking", "contrast": "ranking", "compare": "ranking", "dashboard": "comparison",
 }
 __all__ = list(_HOMES)
 

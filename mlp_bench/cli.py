@@ -183,7 +183,8 @@ def _asked_for(settings, preset_name, random, sample_seed):  # configurations
     from mlp_bench import sweeps
     given = _given(settings)
     if given["backend"] == "both": given["backend"] = ",".join(NETWORKS)
-    lists = {name: [v] if name in ONE_VALUE else sweeps.values(name, v) for name, v in given.items()}
+    lists = {name: [v] if name in ONE_VALUE else [SETTINGS[name].parse(part) for part in v.split(",")]
+             for name, v in given.items()}
     return sweeps.grid(lists, preset_name or "plain", random, sample_seed)
 
 def _swept(configs, engine, jobs, scheduler):
@@ -259,8 +260,8 @@ def rank(
     json_file: _json("Write the ranking to FILE.") = None,
 ):
     "List the stored runs, best first. Each table and plan has a ranking of its own."
-    from mlp_bench import comparison, output, tracking
-    runs = comparison.rank(metric, top, plan, data)
+    from mlp_bench import output, ranking, tracking
+    runs = ranking.rank(metric, top, plan, data)
     if json_file:
         text = runs.to_json(orient="records", indent=1, double_precision=15, date_format="iso")
         output.write(json_file, text)
@@ -280,8 +281,8 @@ def contrast(
 ):
     """Say which of two stored runs is better, if either is. They are compared fold by fold: better,
     practically equivalent, or not known."""
-    from mlp_bench import comparison, output, tracking
-    result = comparison.contrast(tracking.get_run(run_a), tracking.get_run(run_b), metric, margin)
+    from mlp_bench import output, ranking, tracking
+    result = ranking.contrast(tracking.get_run(run_a), tracking.get_run(run_b), metric, margin)
     if json_file: output.write(json_file, result.as_dict())
     print(printable(result))
 
@@ -399,7 +400,7 @@ def dashboard(
     """Train, compare and try a row in a browser. The dashboard is served by this machine, at the address
     that is printed."""
     import secrets
-    from mlp_bench.workbench import serve_command, serve_environment
+    from mlp_bench.comparison import serve_command, serve_environment
     word = "" if no_token else token or secrets.token_urlsafe(24)
     command = serve_command(port, host, not no_token)
     _check_port(port, host)

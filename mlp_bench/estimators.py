@@ -74,13 +74,17 @@ def mean_logit(
 # %% ../nbs/03b_estimators.ipynb #9f82139d
 class LogitClassifier(ClassifierMixin):
     "Predictions of a two-class model that has `members_`, `classes_` and `_logits(X)`: (n,) for each member"
-    def decision_function(self, X):
-        "Logit of the averaged probability of the second class, float64 (n,)"
+    def member_logits(self, X):
+        "Logit of the second class, of each member, float64 (members, n)"
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=["float64", "float32"])
         z = np.empty((len(self.members_), len(X)))
         for start in range(0, len(X), 1024): z[:, start:start + 1024] = self._logits(X[start:start + 1024])
-        return mean_logit(z)
+        return z
+
+    def decision_function(self, X):
+        "Logit of the averaged probability of the second class, float64 (n,)"
+        return mean_logit(self.member_logits(X))
 
     def predict_proba(self, X):
         "Probabilities of the two classes, float64 (n, 2)"

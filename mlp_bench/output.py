@@ -28,7 +28,7 @@ from .config import (BACKEND_TITLES, METRIC_TITLES, METRICS, NETWORKS, RANK_METR
 from .stats import contrasts, differing, interval
 from .figures import CAUTION
 from .tracking import results_of, sqlite_path, tracking_uri
-from .comparison import contrast, varying
+from .ranking import contrast, varying
 
 # %% ../nbs/07a_output.ipynb #c7b00008
 def _is_of_store(path):
@@ -296,7 +296,8 @@ def progress_bar():
     what = TextColumn("{task.description:36.52}", markup=False)
     share = TextColumn("{task.percentage:>3.0f} %")
     console = Console(stderr=True, force_jupyter=False)
-    with Progress(what, BarColumn(), share, TimeRemainingColumn(), console=console, transient=True) as bar:
+    columns = what, BarColumn(), share, TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1)
         def progress(share, text): bar.update(task, completed=share, description=printable(text))
         yield progress

@@ -93,8 +93,8 @@ def interval(
 
 def _spread(folds, metric):
     lo, hi = interval(folds, metric) or (np.nan, np.nan)
-    values = dict(zip(("", "_sd", "_lo", "_hi"), (folds[metric].mean(), folds[metric].std(), lo, hi)))
-    return {f"{metric}{ending}": value for ending, value in values.items()}
+    return pd.Series({metric: folds[metric].mean(), f"{metric}_sd": folds[metric].std(),
+                      f"{metric}_lo": lo, f"{metric}_hi": hi})
 
 # %% ../nbs/06a_stats.ipynb #85a9fafb
 COSTS = ["fit_seconds", "predict_us_per_row"]
@@ -104,11 +104,9 @@ def summary(
     metrics: tuple = METRICS,  # columns of it
 ) -> pd.DataFrame:  # one row per model; `<metric>`, `_sd`, `_lo`, `_hi`, what it cost, `times_faster`
     "Every metric with its spread and its 95 % interval, and what it cost"
-    rows = {}
-    for _, name, own in by_model(folds):
-        spreads = [_spread(own, m) for m in metrics]
-        rows[name] = {k: v for spread in spreads for k, v in spread.items()} | own[COSTS].mean().to_dict()
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    rows = {name: pd.concat([*(_spread(own, m) for m in metrics), own[COSTS].mean()])
+            for _, name, own in by_model(folds)}
+    table = pd.DataFrame(rows).T.rename_axis("model")
     return table.assign(times_faster=table.fit_seconds.max() / table.fit_seconds)
 
 # %% ../nbs/06a_stats.ipynb #fedcacf4
@@ -163,11 +161,9 @@ def fold_measures(
     predictions: pd.DataFrame,  # of one model: `fold`, `y` and `p`
 ) -> pd.DataFrame:  # one row per fold
     "The measures that are computed from stored predictions"
-    rows = {}
-    for fold, y, p in by_fold(predictions):
-        both = 0 < y.sum() < len(y)
-        rows[fold] = {name: measure(y, p) if both else np.nan for name, measure in MEASURES.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    rows = {fold: [measure(y, p) if 0 < y.sum() < len(y) else np.nan for measure in MEASURES.values()]
+            for fold, y, p in by_fold(predictions)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES))
 
 # %% ../nbs/06a_stats.ipynb #23cef419
 def corrected_tests(
@@ -182,8 +178,8 @@ def corrected_tests(
     from scipy.special import stdtr
     se = max(corrected_se(d, n_train, n_test), 1e-12)  # equal differences have no spread
     t = (np.array([-margin, 0, margin]) - d.mean()) / se
-    below, below_0, _ = map(float, stdtr(len(d) - 1, t))
-    _, above_0, above = map(float, stdtr(len(d) - 1, -t))
+    below, below_0, _ = stdtr(len(d) - 1, t).tolist()
+    _, above_0, above = stdtr(len(d) - 1, -t).tolist()
     return dict(ci95=ci95(d, n_train, n_test), p_value=2 * min(below_0, above_0),
                 p_equivalent=max(below, above), probabilities=(below, 1 - below - above, above))
 

@@ -56,9 +56,9 @@ def dashboard(port, idle=600):
     return [
         sys.executable,
         "-c",
-        "import os; from mlp_bench.workbench import *; "
+        "import os; from mlp_bench.comparison import *; "
         f"command = serve_command({port}, token=False, idle={idle}); os.execve(command[0], command, "
-        f"serve_environment(idle={idle}))",
+        "serve_environment())",
     ]
 
 

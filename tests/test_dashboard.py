@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
 from browser import FLAGS, chromium_path, dashboard, leaves_this_machine, served
 from servers import free_port
+
+from mlp_bench.comparison import COLUMNS
+from mlp_bench.config import SETTINGS, Config
 
 sync_api = (
     pytest.importorskip("playwright.sync_api")
@@ -23,6 +27,8 @@ expect = sync_api.expect
 expect.set_options(timeout=40_000)  # the machine may be busy with other tests
 SHOTS = os.environ.get("MLP_BENCH_SCREENSHOTS")  # a folder that receives pictures of every tab
 HOSTILE = "<img src=x onerror=window.hurt=1>\"'&"
+TOKEN = "open sesame"
+GROWN = "n => [...document.querySelectorAll('.plot path.line')].some(p => +p.dataset.points > n)"
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -42,31 +48,59 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    "The real server, started from an empty folder with an empty store"
+    "The real server, started by its command from an empty folder with an empty store; it asks for a token"
     folder, port = tmp_path_factory.mktemp("visitor"), free_port()
-    with served(dashboard(port), port, folder) as server:
-        yield f"http://127.0.0.1:{port}/", folder, server
+    command = [sys.executable, "-c", "from mlp_bench.cli import app; app()", "dashboard"]
+    with served([*command, "--port", str(port), "--token", TOKEN], port, folder) as server:
+        yield f"http://127.0.0.1:{port}/?token={quote(TOKEN)}", folder, server
 
 
-@pytest.fixture
-def visit(chromium, site):
-    "Open the dashboard as a visitor; whatever asks another machine, or throws, is a failure"
-    context, outside, errors = chromium.new_context(viewport={"width": 1360, "height": 900}), [], []
+@pytest.fixture(scope="module")
+def misdeeds():
+    "What pages asked of other machines, and what they threw"
+    return []
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves_and_nothing_throws(misdeeds):
+    yield
+    found = misdeeds.copy()
+    misdeeds.clear()
+    assert found == []
+
+
+@pytest.fixture(scope="module")
+def visit(chromium, site, misdeeds):
+    "Open the dashboard as another visitor"
+    contexts = []
 
     def visit():
-        page = context.new_page()
+        contexts.append(chromium.new_context(viewport={"width": 1360, "height": 900}))
+        page = contexts[-1].new_page()
         page.sockets = []
         page.on("websocket", lambda w: page.sockets.append(w.url))
-        page.on("request", lambda r: outside.append(r.url) if leaves_this_machine(r.url) else None)
-        page.on("websocket", lambda w: outside.append(w.url) if leaves_this_machine(w.url) else None)
-        page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(site[0])
+        page.on("request", lambda r: misdeeds.append(r.url) if leaves_this_machine(r.url) else None)
+        page.on("websocket", lambda w: misdeeds.append(w.url) if leaves_this_machine(w.url) else None)
+        page.on("pageerror", lambda e: misdeeds.append(str(e)))
+        page.goto(site[0], timeout=120_000)
         expect(button(page, "Train")).to_be_visible(timeout=120_000)
         return page
 
     yield visit
-    context.close()
-    assert outside == [] and errors == []
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def page(visit):
+    "The page of the one person whose afternoon this is"
+    return visit()
+
+
+@pytest.fixture(scope="module")
+def other(visit):
+    "The page of somebody else, who comes when the first has trained"
+    return visit()
 
 
 def button(page, name):
@@ -77,47 +111,100 @@ def tab(page, name):
     page.get_by_role("tab", name=name).click()
 
 
+def part(page, title):
+    return page.locator(".part").filter(has=page.locator("h2", has_text=re.compile(f"^{title}$")))
+
+
+def field(page, name):
+    "The input of a setting, by its whole label"
+    return page.get_by_label(SETTINGS[name].label + SETTINGS[name].help, exact=True)
+
+
 def write(page, **values):
-    "Fill in inputs by their labels, as a person would"
-    for label, value in values.items():
-        box = page.locator("form.train").get_by_label(label.replace("_", " "), exact=True)
+    "Fill in settings, as a person would"
+    for name, value in values.items():
+        box = field(page, name)
         if not box.is_visible():
-            page.get_by_text("More settings").click()
-        box.select_option(value) if box.evaluate("e => e.tagName") == "SELECT" else (
-            box.fill(value),
-            box.press("Tab"),
-        )
+            page.get_by_label("More settings").check()
+        if box.evaluate("e => e.tagName") == "SELECT":
+            box.select_option(value)
+        else:
+            box.fill(value)
+            box.press("Tab")
 
 
 def said(page):
-    return page.locator(".now .status")
+    return page.locator(".bar [role=status]")
+
+
+def alarm(page):
+    return page.locator(".bar [role=alert]")
+
+
+def chips(page):
+    "What the page says is chosen"
+    return page.locator(".bar button")
 
 
 def rows(page):
-    return page.locator(".runs tbody tr")
+    "The rows of the table, whether or not its tab is the one that is shown"
+    return page.locator('.runs .row:not([style*="none"])')
 
 
-def train(page, expected="trained: ROC AUC", **values):
+def cell(row, column):
+    return row.locator(".widget-html-content > span").nth(COLUMNS.index(column))
+
+
+def tick(row):
+    row.get_by_role("checkbox").check()
+
+
+def star(row):
+    return row.locator("button")
+
+
+def figures(page, title):
+    return part(page, title).locator("figure:visible")
+
+
+def train(page, *expected, **values):
     "Press Train and wait for what the page says at the end"
+    tab(page, "Train")
     write(page, **values)
     button(page, "Train").click()
-    expect(page.locator(".now")).to_contain_text(expected, timeout=240_000)
+    for text in expected or ["Trained: "]:
+        expect(said(page)).to_contain_text(text, timeout=240_000)
 
 
-def drawn(page, where):
-    return page.evaluate(
-        "w => [...document.querySelectorAll(w + ' .plot path.line')].map(p => +p.dataset.points)", where
-    )
+def begin(page, **values):
+    "Press Train and wait for a curve that grows"
+    tab(page, "Train")
+    write(page, **values)
+    button(page, "Train").click()
+    page.wait_for_function(GROWN, arg=2, timeout=120_000)
+
+
+def choose_none(page):
+    if button(page, "Choose none").count():
+        button(page, "Choose none").click()
+    expect(chips(page)).to_have_count(0)
+
+
+def look_for(page, words):
+    "Go to the table and filter it"
+    tab(page, "Compare")
+    page.get_by_label("Filter").fill(words)
 
 
 def shoot(page, name):
     if not SHOTS:
         return
     page.mouse.move(0, 0)
-    for theme, size in (("light", (1360, 900)), ("dark", (1360, 900)), ("phone", (390, 844))):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        page.screenshot(path=str(Path(SHOTS, f"{name}-{theme}.png")), full_page=True)
+    for width, height in ((1360, 900), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=str(Path(SHOTS, f"{name}-{width}-{scheme}.png")), full_page=True)
     page.set_viewport_size({"width": 1360, "height": 900})
     page.emulate_media(color_scheme="light")
 
@@ -144,331 +231,416 @@ def serious(page):
     ]
 
 
-# the tests of this file share one store and run in their order, like one person's afternoon; `conftest.py`
-# keeps them together
+# the tests of this file share one server, one store and mostly one page, and run in their order, like one
+# person's afternoon; `conftest.py` keeps them together
 
 
-def test_a_network_is_trained_before_the_visitors_eyes(visit, site):
-    page = visit()
+def test_only_who_knows_the_token_comes_in(site, chromium):
+    folder, port = site[1], int(re.search(r":(\d+)/", site[0])[1])
+    assert "open%20sesame" in (folder.parent / f"server-{port}.log").read_text()
+    for path in ("", "api/kernels", "api/contents", "voila/files/mlflow.db"):
+        door = http.client.HTTPConnection("127.0.0.1", port)
+        door.request("GET", f"/{path}")
+        answer = door.getresponse()
+        assert answer.status == 403 or (
+            answer.status == 302 and answer.headers["Location"].startswith("/login")
+        )
+
+
+def test_a_network_is_trained_before_the_visitors_eyes(page, site):
     assert page.title() == "mlp_bench"
     expect(page.get_by_text("not for clinical use").first).to_be_visible()
-    assert page.get_by_text("Why folds are not independent").count() == 0  # the book stays behind
-    expect(page.get_by_text("No runs yet")).to_be_visible()
-    page.mouse.move(300, 300)
-    write(page, Epochs="600", Plan="cv:5x1")
-    button(page, "Train").click()
-    page.wait_for_function(
-        "[...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > 3)",
-        timeout=120_000,
+    assert page.get_by_text("What we learnt").count() == 0  # the book stays behind
+    assert "No runs yet" in page.locator(".runs").text_content()
+    expect(page.locator(".bar")).to_contain_text("No run is chosen")
+    begin(page, epochs="400", plan="cv:3x1")
+    grown = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.plot path.line')].map(p => p.dataset.points))"
     )
-    first = drawn(page, ".live")
-    page.wait_for_function(
-        "n => [...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > n)",
-        arg=max(first),
-        timeout=120_000,
-    )  # it grows
-    assert page.locator(".live path.band").count() >= 2  # training and held-out, each with its folds
-    expect(said(page).first).to_contain_text("NumPy trained: ROC AUC", timeout=120_000)
+    page.wait_for_function(GROWN, arg=grown, timeout=120_000)
+    assert page.locator(".plot path.band").count() >= 2  # training and held-out, each with its folds
+    expect(said(page)).to_contain_text(re.compile("Trained: NumPy .* ROC AUC"), timeout=120_000)
     expect(rows(page)).to_have_count(1)
-    auc = float(rows(page).locator("td[data-label='ROC AUC'] b").inner_text())
-    assert 0.8 < auc < 0.97 and f"{auc:.4f}" in said(page).first.inner_text()
+    auc = float(re.search(r"AUC (\d\.\d+)", said(page).inner_text())[1])
+    assert 0.8 < auc < 0.97 and cell(rows(page), "ROC AUC").text_content() == f"{auc:.3f}"
     assert (site[1] / "mlflow.db").exists()  # where the visitor started it
+    expect(figures(page, "Training")).to_have_count(3)  # the curve, and what came of it
+    expect(chips(page)).to_have_text([re.compile("^NumPy .* ✕"), "Choose none"])
     shoot(page, "train")
 
 
-def test_a_configuration_is_never_trained_twice(visit):
-    page = visit()
-    train(page, "already trained", Epochs="600", Plan="cv:5x1")
+def test_a_configuration_is_never_trained_twice(page):
+    choose_none(page)
+    train(page, "Found in the store: NumPy")
+    expect(figures(page, "Training").last).to_contain_text("Errors of NumPy")
+    expect(chips(page)).to_have_count(2)
     expect(rows(page)).to_have_count(1)
 
 
-def test_keras_is_announced_while_it_loads_and_trains_live(visit):
-    page = visit()
-    write(page, Model="keras", Epochs="20", Plan="cv:3x1")
-    button(page, "Train").click()
-    expect(said(page).first).to_contain_text("loading TensorFlow", timeout=120_000)
-    page.wait_for_function(
-        "[...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > 2)",
-        timeout=240_000,
-    )
-    expect(said(page).first).to_contain_text("Keras trained: ROC AUC", timeout=240_000)
-    expect(rows(page)).to_have_count(2)
+def test_wrong_input_is_a_sentence_and_loses_nothing(page):
+    def refuse(name, value, sentence):
+        write(page, **{name: value})
+        button(page, "Train").click()
+        expect(alarm(page)).to_contain_text(sentence)
+
+    for name, value, sentence in (
+        ("hidden_layer_sizes", HOSTILE, "hidden_layer_sizes must be whole numbers"),
+        ("dropout", "7", "dropout must be a number from 0 to 0.99, got 7"),
+    ):
+        right = field(page, name).input_value()
+        refuse(name, value, sentence)
+        expect(page.locator(".invalid input")).to_have_count(1)
+        expect(field(page, name)).to_be_focused()
+        assert field(page, name).input_value() == value and field(page, "epochs").input_value() == "400"
+        expect(field(page, name)).to_have_attribute("aria-invalid", "true")
+        expect(button(page, "Train")).to_be_enabled()
+        write(page, **{name: right})
+    refuse("data", "nowhere.csv", "nowhere.csv")
+    assert field(page, "data").input_value() == "nowhere.csv"
+    write(page, data="heart")
+    train(page, "Found in the store")
+    expect(alarm(page)).to_have_text("")
+    expect(page.locator(".invalid")).to_have_count(0)
+    assert page.evaluate("window.hurt") is None
 
 
-def test_stop_ends_the_training_and_keeps_nothing(visit, site):
-    page = visit()
-    write(page, Epochs="10000", Plan="cv:10x10")
-    button(page, "Train").click()
-    page.wait_for_function(
-        "[...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > 3)",
-        timeout=120_000,
-    )
+def test_stop_ends_the_training_and_keeps_nothing(page):
+    begin(page, epochs="10000", plan="cv:10x10")
+    pressed = time.monotonic()
     button(page, "Stop").click()
-    expect(said(page).first).to_contain_text("Stopped: nothing of this run was kept")
-    expect(rows(page)).to_have_count(2)
-    train(page, "already trained", Epochs="600", Plan="cv:5x1")  # the page is ready for the next
+    expect(said(page)).to_contain_text("Stopped: nothing of this run was kept")
+    assert time.monotonic() - pressed < 2  # a moment, even on a busy machine
+    expect(rows(page)).to_have_count(1)
+    expect(button(page, "Stop")).to_be_disabled()
 
 
 @pytest.mark.slow
-def test_stopping_the_second_of_two_keeps_the_first(visit):
-    page = visit()
-    write(page, Model="both", Epochs="6", Plan="cv:2x1", Seed="5")
+def test_stopping_the_second_of_two_keeps_the_first(page):
+    write(page, backend="NumPy and Keras", epochs="6", plan="cv:2x1", seed="5")
     button(page, "Train").click()
-    expect(said(page).first).to_contain_text("loading TensorFlow", timeout=120_000)
+    expect(part(page, "Training")).to_contain_text("loading TensorFlow", timeout=120_000)
     button(page, "Stop").click()
-    expect(said(page).first).to_contain_text("1 of 2 runs had ended and is kept")
-    expect(rows(page)).to_have_count(3)
-    tab(page, "Clean up")  # what was kept is the one that is chosen
+    expect(said(page)).to_contain_text("1 of 2 runs had ended and is kept")
+    expect(rows(page)).to_have_count(2)
+    tab(page, "Compare")  # what was kept is the one that is chosen
     button(page, "Delete 1 run for good").click()
-    expect(rows(page)).to_have_count(2, timeout=120_000)
+    expect(rows(page)).to_have_count(1, timeout=120_000)
+    tab(page, "Train")
+    write(page, backend="NumPy", seed="0")
 
 
-def test_a_diverging_network_is_a_sentence_and_leaves_no_run(visit):
-    page = visit()
-    train(page, "learning_rate=10", Optimiser="sgd", Learning_rate="10", L2_penalty="10", Epochs="300")
-    assert page.locator(".now [role=alert]").inner_text().startswith("the loss became")
-    expect(rows(page)).to_have_count(2)
+def test_a_diverging_network_is_a_sentence_and_leaves_no_run(page):
+    write(page, optimizer="sgd", learning_rate="10", l2="10", epochs="300", plan="cv:2x1")
+    button(page, "Train").click()
+    expect(alarm(page)).to_contain_text("learning_rate=10", timeout=120_000)
+    assert alarm(page).inner_text().startswith("the loss became")
+    expect(rows(page)).to_have_count(1)
+    write(page, optimizer="adam", learning_rate="0.001", l2="0")
 
 
-def test_runs_are_compared_starred_annotated_and_downloaded(visit):
-    page = visit()
-    train(page, Epochs="30", Plan="cv:5x1")
-    tab(page, "Compare")
-    expect(rows(page)).to_have_count(3)
-    for box in page.locator(".runs input[type=checkbox]").all():
-        box.uncheck()
-    page.get_by_label("Filter").fill("cv:5x1 numpy")
-    expect(rows(page)).to_have_count(2)
-    for box in page.locator(".runs input[type=checkbox]").all():
-        box.check()
-    expect(page.locator(".verdict")).to_contain_text("ΔROC AUC")
-    figures = page.locator("[aria-label=Comparison] .figures figure")
-    expect(figures).to_have_count(5)
-    lines = page.evaluate(
-        "[...document.querySelectorAll('[aria-label=Comparison] .figures figure')].map(f => "
-        "[...f.querySelectorAll('path.line, circle.point')].length)"
+def test_keras_is_announced_while_it_loads_and_trains_live(page):
+    write(page, backend="Keras", epochs="10", plan="cv:3x1")
+    button(page, "Train").click()
+    expect(part(page, "Training")).to_contain_text("loading TensorFlow", timeout=120_000)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.plot')].some(p => /Keras, training/.test(p.ariaLabel) "
+        "&& +p.querySelector('path.line').dataset.points > 2)",
+        timeout=240_000,
     )
-    assert min(lines) >= 2 and min(drawn(page, "[aria-label=Comparison] .figures")) >= 10
-    assert figures.first.locator("figcaption").inner_text().startswith("Area under the ROC curve")
-    assert "epochs" in page.locator("tr.differs").inner_text()
+    expect(said(page)).to_contain_text("Trained: Keras", timeout=240_000)
+    expect(rows(page)).to_have_count(2)
+
+
+def test_two_runs_are_chosen_compared_and_their_errors_weighed(page):
+    look_for(page, "numpy")
+    choose_none(page)
+    expect(rows(page)).to_have_count(1)
+    tick(rows(page))
+    expect(figures(page, "Comparison")).to_have_count(5)
+    page.get_by_label("Filter").fill("keras")
+    expect(rows(page)).to_contain_text("epochs 10")
+    expect(chips(page)).to_have_text([re.compile("NumPy"), "Choose none"])  # though the table shows another
+    tick(rows(page))
+    expect(chips(page)).to_have_text([re.compile("NumPy"), re.compile("Keras"), "Choose none"])
+    comparison = part(page, "Comparison")
+    expect(comparison.locator("p b")).to_contain_text(re.compile("(NumPy|Keras).*ΔROC AUC"))
+    expect(figures(page, "Comparison")).to_have_count(7)
+    drawn = figures(page, "Comparison").evaluate_all(
+        "all => all.map(f => f.querySelectorAll('path.line, circle.point, rect').length)"
+    )
+    assert min(drawn) >= 2
+    assert comparison.locator("figcaption").first.inner_text().startswith("Area under the ROC curve")
+    expect(comparison.get_by_role("row", name=re.compile("^epochs"))).to_contain_text("400")
+    expect(comparison.get_by_role("row", name=re.compile("^ROC AUC"))).to_contain_text("[")
+    errors = comparison.locator("figcaption").last
+    before = errors.inner_text()
+    threshold = page.get_by_label("Threshold")
+    threshold.fill("0.9")
+    threshold.press("Enter")
+    expect(errors).not_to_have_text(before)
     shoot(page, "compare")
 
-    rows(page).first.get_by_role("button", name=re.compile("^Star")).click()
-    rows(page).first.get_by_role("button", name=re.compile("note")).click()
-    page.keyboard.type(f"مرحبا 🎉 {HOSTILE}")
-    page.keyboard.press("Enter")
-    expect(rows(page).first).to_contain_text("onerror")
+
+def test_a_note_and_a_star_are_for_everybody(page, other):
+    look_for(page, "")
+    expect(rows(page)).to_have_count(2)
+    note = f"مرحبا 🎉 {HOSTILE}"
+    page.get_by_label("Note").fill(note)
+    button(page, "Save note").click()
+    numpy = rows(page).filter(has_text="epochs 400")
+    expect(cell(numpy, "Note")).to_have_text(note)
+    star(numpy).click()
+    expect(star(numpy)).to_have_text("★")
     page.get_by_label("Starred only").check()
     expect(rows(page)).to_have_count(1)
-    with page.expect_download() as csv:
-        button(page, "Download CSV").click()
+    page.get_by_label("Starred only").uncheck()
+    expect(rows(page)).to_have_count(2)
+
+    expect(star(rows(other).filter(has_text="🎉"))).to_have_text("★")  # MLflow keeps both
+    for each in (page, other):
+        assert each.evaluate("window.hurt") is None and each.locator("img[src=x]").count() == 0
+
+
+def test_what_is_shown_can_be_taken_away(page):
+    button(page, "Prepare downloads").click()
+    with page.expect_download(timeout=120_000) as csv:
+        page.get_by_role("link", name="runs.csv").click()
     frame = pd.read_csv(csv.value.path())
     assert len(frame) == 2 and any(HOSTILE in str(n) for n in frame.note)
-    with page.expect_download(timeout=120_000) as html:
-        button(page, "Download report").click()
+    with page.expect_download() as html:
+        page.get_by_role("link", name="report.html").click()
     report = Path(html.value.path()).read_text()
     assert "ΔROC AUC" in report and "<script" not in report
 
-    other = visit()  # MLflow keeps both for everyone
-    expect(other.locator(".runs")).to_contain_text("🎉")
-    expect(other.get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(1)
-    assert other.evaluate("window.hurt") is None and other.locator("img[src=x]").count() == 0
+
+def test_what_others_train_comes_in_and_the_chosen_stay_in_sight(page, site, monkeypatch):
+    from mlp_bench.manager import run
+
+    look_for(page, "")
+    monkeypatch.chdir(site[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{site[1]}/mlflow.db")
+    for seed in range(10):  # each of them in a group of its own
+        run(Config(backend="majority", plan=f"cv:2x1@{seed}"))
+    expect(part(page, "Runs")).to_contain_text("from 1 of 12")  # of its own accord
+    expect(rows(page)).to_have_count(10)
+    button(page, "Next").click()
+    expect(part(page, "Runs")).to_contain_text("from 11 of 12")
+    expect(rows(page).get_by_role("checkbox", checked=True)).to_have_count(2)
+    button(page, "Previous").click()
+    expect(rows(page).get_by_role("checkbox", checked=True)).to_have_count(0)
+    expect(chips(page)).to_have_count(3)
+    tick(rows(page).last)
+    expect(chips(page)).to_have_count(4)
+    expect(part(page, "Comparison").locator("p b")).to_have_count(1)  # one sentence: other folds
+    chips(page).nth(1).click()  # takes it out again
+    expect(chips(page)).to_have_text([re.compile("NumPy"), re.compile("Majority"), "Choose none"])
+    choose_none(page)
+    expect(page.locator(".bar")).to_contain_text("No run is chosen")
+    expect(part(page, "Comparison")).to_contain_text("Choose runs in the table")
+    expect(rows(page).get_by_role("checkbox", checked=True)).to_have_count(0)
 
 
-@pytest.mark.slow
-def test_a_note_in_the_making_survives_news_and_the_click_that_ends_it_counts(visit):
-    page, other = visit(), visit()
-    expect(rows(page)).to_have_count(3)
-    notes = page.locator(".runs").get_by_role("button", name=re.compile("the note of"))
-    notes.nth(2).click()
-    page.keyboard.type("half a thou")
-    stars = other.get_by_role("button", name=re.compile("^Star"))
-    starred = other.get_by_role("button", name=re.compile("^Star"), pressed=True).count()
-    stars.nth(1).click()  # somebody else's change comes in while the note is being written
-    expect(page.get_by_role("button", name=re.compile("^Star"), pressed=True)).not_to_have_count(starred)
-    page.keyboard.type("ght")
-    assert page.locator(".note input").input_value() == "half a thought"
-    page.get_by_role("button", name=re.compile("^Star")).nth(1).click()
-    expect(page.get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(starred)
-    expect(rows(page).nth(2)).to_contain_text("half a thought")
-    assert page.evaluate("document.activeElement.className") == "star"  # the keyboard is where it was
-    expect(other.locator(".runs")).to_contain_text("half a thought")
-    rows(page).nth(2).get_by_role("button", name=re.compile("the note of")).click()
-    page.keyboard.press("Control+A")
-    page.keyboard.press("Delete")
-    page.keyboard.press("Enter")
-    expect(other.locator(".runs")).not_to_contain_text("half a thought")
+def test_runs_are_ranked_by_any_metric(page):
+    look_for(page, "cv:3")
+    expect(rows(page)).to_have_count(2)
+    for metric, sign in (("Log loss", 1), ("ROC AUC", -1)):
+        page.get_by_label("Rank by").select_option(metric)
+        expect(cell(rows(page).first, "Rank")).to_have_text("1")
+        column = lambda: [sign * float(cell(row, metric).inner_text()) for row in rows(page).all()]
+        end = time.time() + 20
+        while column() != sorted(column()) and time.time() < end:
+            time.sleep(0.1)
+        assert column() == sorted(column())
 
 
-def test_runs_are_sorted_by_any_metric_from_the_keyboard(visit):
-    page = visit()
-    head = page.locator("th").get_by_role("button", name="Log loss")
-    head.focus()
-    page.keyboard.press("Enter")
-    losses = [float(t) for t in page.locator("td[data-label='Log loss'] b").all_inner_texts()]
-    assert len(losses) == 3 and losses == sorted(losses)
-    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Log loss")
-    page.keyboard.press("Enter")
-    assert [float(t) for t in page.locator("td[data-label='Log loss'] b").all_inner_texts()] == losses[::-1]
+def test_the_keyboard_is_enough_from_the_data_to_the_verdict(other):
+    press = other.keyboard.press
+
+    def walk(target, key="Tab", most=90):
+        for _ in range(most):
+            if target.evaluate("e => e === document.activeElement || e.contains(document.activeElement)"):
+                return
+            press(key)
+        raise AssertionError(f"{target} cannot be reached by {key}")
+
+    other.locator("body").click(position={"x": 2, "y": 2})
+    walk(field(other, "data"))
+    press("Control+A")
+    other.keyboard.type("heart")
+    for name, value in (("plan", "cv:3x1"), ("epochs", "400")):
+        walk(field(other, name))
+        press("Control+A")
+        other.keyboard.type(value)
+    walk(button(other, "Train"))
+    press("Enter")
+    expect(said(other)).to_contain_text("Found in the store")
+    walk(other.get_by_role("tab", name="Train"), "Shift+Tab")
+    press("ArrowRight")
+    expect(other.get_by_role("tab", name="Compare")).to_be_focused()
+    press("Enter")
+    expect(part(other, "Runs")).to_be_visible()
+    walk(other.get_by_label("Filter"))
+    other.keyboard.type("keras")
+    expect(rows(other)).to_have_count(1)
+    walk(rows(other).get_by_role("checkbox"))
+    press("Space")
+    expect(chips(other)).to_have_count(3)
+    expect(part(other, "Comparison").locator("p b")).to_contain_text("ΔROC AUC")
+    walk(chips(other).last, "Shift+Tab")
+    press("Space")
+    expect(chips(other)).to_have_count(0)
 
 
-@pytest.mark.slow
-def test_the_tabs_work_from_the_keyboard(visit):
-    page = visit()
-    page.get_by_role("tab", name="Train").focus()
-    page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("tab", name="Compare")).to_be_focused()
-    expect(page.get_by_role("tabpanel", name="Compare")).to_be_visible()
-    assert page.evaluate("document.querySelectorAll('[role=tab][tabindex=\"0\"]').length") == 1
+def test_one_row_is_answered_by_both_networks_while_it_is_changed(page):
+    look_for(page, "cv:3")
+    expect(rows(page)).to_have_count(2)
+    for row in rows(page).all():
+        tick(row)
+    expect(chips(page)).to_have_count(3)
+    tab(page, "Try a row")
+    answers = part(page, "A row to try").locator("h3")
+    expect(answers).to_have_count(2)
+    assert {text.split()[0] for text in answers.all_inner_texts()} == {"NumPy", "Keras"}
+    expect(part(page, "A row to try").get_by_text("not for clinical use").first).to_be_visible()
 
+    def changed(act):
+        before = answers.all_inner_texts()
+        act()
+        expect(answers.first).not_to_have_text(before[0])
+        expect(answers.last).not_to_have_text(before[1])
 
-def test_one_row_is_answered_by_both_networks_while_it_is_changed(visit):
-    page = visit()
-    tab(page, "Patient / row")
-    gauges = page.locator(".gauge .p")
-    expect(gauges).to_have_count(2)
-    panel = page.get_by_role("tabpanel", name="Patient / row")
-    expect(panel.get_by_text("not for clinical use").first).to_be_visible()
-    before = gauges.all_inner_texts()
-    panel.get_by_label("ST_Slope").select_option("Up")
-    expect(gauges.first).not_to_have_text(before[0])
-    slider = panel.get_by_label("Oldpeak, slider")
-    after = gauges.first.inner_text()
-    slider.focus()
-    for _ in range(6):
-        page.keyboard.press("ArrowRight")
-    expect(gauges.first).not_to_have_text(after)
-    assert page.locator(".pushes tbody tr").count() == 22 and "%" in gauges.first.inner_text()
+    changed(lambda: page.get_by_label("ST_Slope").select_option("Up"))
+    age = page.get_by_label(re.compile("^Age"))
+    changed(lambda: (age.fill("70"), age.press("Enter")))
+    assert part(page, "A row to try").locator("table tr").count() == 22
+    age.fill("seventy")
+    age.press("Enter")
+    expect(alarm(page)).to_contain_text("Age must be a number, got 'seventy'")
+    expect(page.locator(".invalid input")).to_be_focused()
+    expect(answers).to_have_count(0)
+    age.fill("")  # a missing value has an answer
+    age.press("Enter")
+    expect(answers).to_have_count(2)
+    expect(alarm(page)).to_have_text("")
     shoot(page, "row")
 
 
-def test_an_uploaded_table_with_a_hostile_header_is_trained_and_tried(visit, site, tmp_path):
+def test_an_uploaded_table_with_a_hostile_header_is_trained_and_tried(page, site, tmp_path):
     table = tmp_path / "my <b>shop 🎉.csv"
     pd.DataFrame(
         {HOSTILE: range(120), "=cmd()": ["ن", "<i>x</i>", "z"] * 40, "bought": ["yes", "no"] * 60}
     ).to_csv(table, index=False)
-    page = visit()
+    tab(page, "Train")
     with page.expect_file_chooser() as chooser:
-        button(page, "Upload a table …").click()
+        page.get_by_role("button", name="Upload a table").click()
     chooser.value.set_files(table)
-    expect(said(page).first).to_contain_text("120 rows, 3 columns")
-    assert page.get_by_label("Target column").input_value() == "bought"
-    train(page, Epochs="5", Plan="cv:3x1", Model="numpy")
-    assert list((site[1] / "uploads").iterdir()) != [] and not list((site[1] / "uploads").glob("*.part"))
-    tab(page, "Patient / row")
-    expect(page.locator(".gauge .p")).to_have_count(1)
+    expect(said(page)).to_contain_text("120 rows, 3 columns")
+    expect(field(page, "target")).to_have_value("bought")
+    train(page, epochs="5", plan="cv:3x1", backend="NumPy")
+    assert [path.suffix for path in (site[1] / "uploads").iterdir()] == [".csv"]
+    tab(page, "Try a row")
+    expect(part(page, "A row to try").locator("h3")).to_have_count(1)
     expect(page.locator("label").filter(has_text="onerror").first).to_be_visible()
-    assert page.evaluate("window.hurt") is None and page.locator("img[src=x]").count() == 0
+    expect(part(page, "A row to try").locator("th").filter(has_text="onerror")).to_be_visible()
+    page.get_by_label("=cmd()").select_option("<i>x</i>")
+    assert page.evaluate("window.hurt") is None
+    assert page.locator("img[src=x]").count() + page.locator(".mlp-bench i:not(.fa)").count() == 0
 
 
-@pytest.mark.slow
-def test_a_file_too_large_is_refused_before_it_is_sent(visit, tmp_path):
-    with open(tmp_path / "huge.csv", "wb") as f:
-        f.truncate(200_000_000)
-    page = visit()
-    page.locator("input[type=file]").set_input_files(tmp_path / "huge.csv")
-    expect(page.locator(".now [role=alert]")).to_contain_text("200.0 MB, and an upload may have 100.0 MB")
-
-
-def test_wrong_input_is_a_sentence_and_loses_nothing(visit):
-    page = visit()
-    train(page, "as 32,16", Hidden_layers=HOSTILE)
-    train(page, "Dropout: write a number from 0 to 0.99", Hidden_layers="8", Dropout="7")
-    train(page, "nowhere.csv", Dropout="0.1", Data="nowhere.csv")
-    assert page.get_by_label("Hidden layers").input_value() == "8" and page.evaluate("window.hurt") is None
-
-
-@pytest.mark.slow
-def test_two_visitors_train_at_once(visit):
-    one, two = visit(), visit()
-    for page, seed in ((one, "11"), (two, "12")):
-        write(page, Epochs="40", Plan="cv:3x1", Seed=seed)
-        button(page, "Train").click()
-    for page in (one, two):
-        expect(said(page).first).to_contain_text("NumPy trained", timeout=240_000)
-    for page in (one, two):
-        expect(page.locator(".runs")).to_contain_text("12")
-
-
-@pytest.mark.slow
-def test_nobody_is_shut_out(visit):
-    page = visit()
-    for name in ("Train", "Compare", "Patient / row", "Clean up"):
+def test_nothing_scrolls_sideways_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("Train", "Compare", "Try a row"):
         tab(page, name)
-        if name == "Patient / row":
-            expect(page.locator(".gauge").first).to_be_visible(timeout=30_000)
+        assert fits(page), f"{name} scrolls sideways on a phone"
+    page.set_viewport_size({"width": 1360, "height": 900})
+
+
+@pytest.mark.slow
+def test_nobody_is_shut_out(page):
+    tab(page, "Compare")
+    for box in rows(page).get_by_role("checkbox").all()[:2]:
+        box.check()
+    expect(chips(page)).to_have_count(4)
+    for name in ("Train", "Compare", "Try a row"):
+        tab(page, name)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             assert serious(page) == [], f"{name}, {scheme}"
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert fits(page), f"{name} scrolls sideways on a phone"
-        page.set_viewport_size({"width": 1360, "height": 900})
+    page.emulate_media(color_scheme="light")
     names = page.evaluate(
-        "[...document.querySelectorAll('.mlpb input, .mlpb select, .mlpb button')].filter(e => "
+        "[...document.querySelectorAll('.mlp-bench :is(input, select, button)')].filter(e => "
         "!(e.labels?.length || e.ariaLabel || e.textContent.trim())).map(e => e.outerHTML)"
     )
     assert names == []
 
 
-def test_clean_up_shows_what_goes_and_deletes_only_that(visit):
-    page = visit()
-    tab(page, "Clean up")
-    count = rows(page).count()
-    box = page.locator(".runs input[type=checkbox]").first
-    doomed = box.get_attribute("data-id")
-    box.check()
-    panel = page.locator("[aria-label='Clean up'].card")
-    expect(panel).to_contain_text(doomed)
-    assert re.search(r"\d+ files, 1 model, [\d.]+ (kB|MB)", panel.inner_text())
-    shoot(page, "clean")
+def test_clean_up_shows_what_goes_and_deletes_only_that(page):
+    look_for(page, "")
+    choose_none(page)
+    expect(part(page, "Runs")).to_contain_text("of 13")
+    expect(part(page, "Clean up").locator("button")).to_be_disabled()
+    tick(rows(page).first)
+    doomed = rows(page).first.locator("label").last.inner_text().strip()
+    panel = part(page, "Clean up")
+    expect(panel.locator("li")).to_contain_text(doomed)
+    assert re.search(r"\d+ files, [\d,]+ bytes", panel.inner_text())
+    names = set(rows(page).locator("label").all_inner_texts())
     button(page, "Delete 1 run for good").click()
-    expect(panel).to_contain_text("Deleted 1 run", timeout=120_000)
-    expect(rows(page)).to_have_count(count - 1)
-    expect(page.locator(f"[data-id='{doomed}']")).to_have_count(0)
+    expect(said(page)).to_contain_text("Deleted 1 run", timeout=120_000)
+    expect(part(page, "Runs")).to_contain_text("of 12")
+    expect(page.locator(".mlp-bench")).not_to_contain_text(doomed)
+    assert len(names - set(rows(page).locator("label").all_inner_texts())) == 1
 
 
 @pytest.mark.slow
-def test_a_training_outlives_the_page_that_asked_for_it(visit):
+def test_two_visitors_train_at_once(page, other):
+    for each, seed in ((page, "11"), (other, "12")):
+        tab(each, "Train")
+        write(each, data="heart", target="", backend="NumPy", epochs="40", plan="cv:3x1", seed=seed)
+        button(each, "Train").click()
+    for each in (page, other):
+        expect(said(each)).to_contain_text("Trained: NumPy", timeout=240_000)
+    for each in (page, other):
+        for seed in ("seed 11", "seed 12"):
+            assert seed in each.locator(".runs").text_content() or each.locator(".runs").count()
+
+
+@pytest.mark.slow
+def test_a_training_outlives_the_page_that_asked_for_it(visit, other):
     page = visit()
-    write(page, Epochs="900", Plan="cv:10x1", Seed="77")
-    button(page, "Train").click()
+    begin(page, epochs="900", plan="cv:10x1", seed="77")
+    page.close()
+    tab(other, "Compare")
+    other.get_by_label("Filter").fill("epochs 900 seed 77")
+    expect(rows(other)).to_have_count(1, timeout=120_000)
+
+
+@pytest.mark.slow
+def test_a_dead_kernel_is_said_and_the_next_page_works(visit):
+    page = visit()
+    kernel = re.search("kernels/([^/]+)/channels", page.sockets[-1])[1]
+    # of this page, and not the one that waits for the next visitor
+    found = subprocess.run(["pgrep", "-f", f"kernel-{kernel}.json"], capture_output=True, text=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
     page.wait_for_function(
-        "[...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > 3)",
+        "[...document.querySelectorAll('.mlp-bench')].some(e => "
+        "getComputedStyle(e, '::before').content.includes('has stopped'))",
         timeout=120_000,
     )
     page.close()
-    other = visit()
-    expect(other.locator(".runs")).to_contain_text("77", timeout=120_000)
+    assert rows(visit()).count() >= 3
 
 
-@pytest.mark.slow
-def test_a_dead_kernel_is_said_and_the_next_page_works(visit, site):
-    page = visit()
-    kernel = re.search("kernels/([^/]+)/channels", page.sockets[-1])[
-        1
-    ]  # of this page, and not the one that waits for the next visitor
-    os.kill(
-        int(
-            subprocess.run(
-                ["pgrep", "-f", f"kernel-{kernel}.json"], capture_output=True, text=True
-            ).stdout.split()[0]
-        ),
-        signal.SIGKILL,
-    )
-    expect(page.get_by_text("has stopped answering")).to_be_visible(timeout=120_000)
-    page.close()
-    other = visit()
-    assert rows(other).count() >= 3
-
-
-def test_a_deleted_store_is_an_empty_table_and_training_goes_on(visit, site):
-    page = visit()
+def test_a_deleted_store_is_an_empty_table_and_training_goes_on(page, other, site):
     (site[1] / "mlflow.db").unlink()
-    expect(page.get_by_text("No runs yet")).to_be_visible(timeout=20_000)
-    train(page, Epochs="4", Plan="cv:2x1")
-    expect(rows(page)).to_have_count(1)
-    rows(page).first.get_by_role("button", name=re.compile("^Star")).click()
-    expect(visit().get_by_role("button", name=re.compile("^Star"), pressed=True)).to_have_count(1)
+    for each in (page, other):
+        expect(each.locator(".runs")).to_contain_text("No runs yet", timeout=20_000)
+    train(page, data="heart", target="", backend="Majority class", plan="cv:2x1")
+    for each in (page, other):
+        look_for(each, "")
+        expect(rows(each)).to_have_count(1)
+    star(rows(page)).click()
+    expect(star(rows(other))).to_have_text("★")
 
 
 @pytest.mark.slow
@@ -486,12 +658,7 @@ def test_idle_kernels_are_ended_but_neither_waiting_nor_watched_ones_nor_trainin
         page.goto(f"http://127.0.0.1:{port}/")
         expect(button(page, "Train")).to_be_visible(timeout=120_000)
         page.wait_for_timeout(10_000)  # nobody does anything, and the page is there
-        write(page, Epochs="700", Plan="cv:10x1")
-        button(page, "Train").click()
-        page.wait_for_function(
-            "[...document.querySelectorAll('.live .plot path.line')].some(p => +p.dataset.points > 3)",
-            timeout=120_000,
-        )
+        begin(page, epochs="700", plan="cv:10x1")
         page.context.close()
         end = time.time() + 60
         while kernels() > 1 and time.time() < end:
@@ -499,72 +666,18 @@ def test_idle_kernels_are_ended_but_neither_waiting_nor_watched_ones_nor_trainin
         assert kernels() == 1  # the one that waits for the next visitor
         page = chromium.new_context().new_page()
         page.goto(f"http://127.0.0.1:{port}/")
+        tab(page, "Compare")
         expect(rows(page)).to_have_count(1, timeout=120_000)
         page.context.close()
 
 
-def test_only_who_knows_the_token_comes_in(tmp_path, chromium):
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "mlp_bench.cli",
-        "dashboard",
-        "--port",
-        str(port),
-        "--token",
-        "open sesame",
-    ]
-    (tmp_path / "visitor").mkdir()
-    with served(
-        [sys.executable, "-c", "from mlp_bench.cli import app; app()", *command[3:]],
-        port,
-        tmp_path / "visitor",
-    ):
-        assert "open%20sesame" in (tmp_path / f"server-{port}.log").read_text()
-        for path in ("", "api/kernels", "api/contents", "voila/files/mlflow.db"):
-            door = http.client.HTTPConnection("127.0.0.1", port)
-            door.request("GET", f"/{path}")
-            answer = door.getresponse()
-            assert answer.status == 403 or (
-                answer.status == 302 and answer.headers["Location"].startswith("/login")
-            )
-        page = chromium.new_context().new_page()
-        page.goto(f"http://127.0.0.1:{port}/")
-        assert page.get_by_role("button", name="Train", exact=True).count() == 0
-        page.goto(f"http://127.0.0.1:{port}/?token=open%20sesame")
-        expect(button(page, "Train")).to_be_visible(timeout=120_000)
-        page.context.close()
-
-
-def test_the_network_is_not_let_in_without_a_token(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from mlp_bench.cli import app; app()",
-            "dashboard",
-            "--host",
-            "0.0.0.0",
-            "--no-token",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2 and "--no-token" in done.stderr and "Traceback" not in done.stderr
-
-
 @pytest.mark.slow
-def test_the_same_widget_works_in_jupyterlab(tmp_path, chromium):
+def test_the_same_page_works_in_jupyterlab(tmp_path, chromium):
     import nbformat
 
+    source = "import mlp_bench\npage = mlp_bench.dashboard()\ndisplay(page, page)"
     notebook = nbformat.v4.new_notebook(
-        cells=[
-            nbformat.v4.new_code_cell(
-                "from mlp_bench.workbench import dashboard\npage = dashboard()\ndisplay(page, page)"
-            )
-        ],
+        cells=[nbformat.v4.new_code_cell(source)],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     (tmp_path / "lab").mkdir()
@@ -585,14 +698,21 @@ def test_the_same_widget_works_in_jupyterlab(tmp_path, chromium):
         expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible(timeout=90_000)
         page.locator(".jp-Notebook .cm-content").first.click(timeout=90_000)
         page.keyboard.press("Control+Enter")
-        views = page.locator(
-            "main.mlpb"
-        )  # of one widget: each hears the other's answers, and what one begins the other shows
+        views = page.locator(".mlp-bench")  # of one widget: what one begins the other shows
         for view in (views.nth(0), views.nth(1)):
             expect(button(view, "Train")).to_be_visible(timeout=90_000)
-        train(views.nth(0), Epochs="5", Plan="cv:2x1")
+        train(views.nth(0), epochs="5", plan="cv:2x1")
         for view in (views.nth(0), views.nth(1)):
             expect(rows(view)).to_have_count(1)
         if SHOTS:
             page.screenshot(path=str(Path(SHOTS, "lab.png")))
         page.context.close()
+
+
+def test_the_network_is_not_let_in_without_a_token(no_store):
+    from typer.testing import CliRunner
+
+    from mlp_bench.cli import app
+
+    done = CliRunner().invoke(app, ["dashboard", "--host", "0.0.0.0", "--no-token"])
+    assert done.exit_code == 2 and "--no-token" in done.stderr and "Traceback" not in done.stderr

@@ -196,7 +196,7 @@ def test_guide_runs_as_it_is_written(guide, no_store):
 def test_commands_of_contributing_name_files_that_exist():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\b(?:nbs|tests)/\w+\.\w+|(?<=[ `])\.ci/\w+(?:\.py)?", text))
-    assert {".ci/run", ".ci/app.py", ".ci/docs.py", ".ci/fill.py", "nbs/05_manager.ipynb"} <= named
+    assert {".ci/run", ".ci/docs.py", ".ci/fill.py", "nbs/05_manager.ipynb"} <= named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

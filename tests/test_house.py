@@ -88,10 +88,7 @@ def test_public_names_are_what_they_were_after_every_module_was_imported():
     assert done.stdout.strip() == "[]"
 
 
-PAGE = "06f_workbench"  # replaced whole by the comparison notebook, and not polished before
-
-
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem != PAGE], ids=name)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_code_in_a_notebook_fits_the_page(path):
     lines = [line for cell in code_cells(path) for line in cell.splitlines() if not line.startswith("#|")]
     assert not [line for line in lines if len(line) > 110]

@@ -4,11 +4,13 @@ import inspect
 import math
 import pickle
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import cache
 
 import numpy as np
 import pytest
+from traitlets import TraitError
 
-from mlp_bench import cli, stats, workbench
+from mlp_bench import cli, comparison, stats
 from mlp_bench.config import (
     CONTRAST_METRICS,
     LOWER_IS_BETTER,
@@ -52,10 +54,30 @@ def by_table(name, value):
     s.check(s.normalise(value))
 
 
+@cache
+def form():
+    "The inputs of a page"
+    page = comparison.Page()
+    page.settings()
+    return page
+
+
+def in_form(name, value):
+    "What the form describes when this was written into one of its inputs, or chosen there"
+    box = form().inputs[name]
+    before = box.value
+    try:
+        box.value = value
+        return form().configs()[0]
+    except TraitError:  # no such choice
+        raise InputError(name) from None
+    finally:
+        box.value = before
+        box.remove_class("invalid")
+
+
 def by_form(name, value):
-    (f,) = (f for f in workbench.FORM if f["name"] == name)
-    workbench.configs_of({name: value})
-    assert f["min"] <= value <= f.get("max", math.inf)
+    in_form(name, value if SETTINGS[name].choices else str(value))
 
 
 def by_estimator(name, value):
@@ -76,6 +98,8 @@ def test_bounds_are_the_same_everywhere(name, place):
     inside, outside = ends(SETTINGS[name])
     if place is by_estimator and name == "seed":  # whose check is scikit-learn's: True and None will do
         outside = outside[:-3]
+    if place is by_form:  # which has only text
+        outside = outside[:-1]
     assert [accepts(place, name, v) for v in inside] == [True] * len(inside)
     assert [accepts(place, name, v) for v in outside] == [False] * len(outside)
 
@@ -127,10 +151,10 @@ def test_another_word_than_a_choice_is_refused_everywhere(name):
 
 def test_the_form_the_commands_and_the_configuration_have_all_settings():
     names = [f.name for f in fields(Config)]
-    assert names == list(SETTINGS) and {f["name"] for f in workbench.FORM} == set(names)
+    assert names == list(SETTINGS) and set(form().inputs) == set(names)
     for command in (cli.run, cli.sweep):
         assert set(names) <= set(inspect.signature(command).parameters)
-    assert workbench.configs_of({}) == [Config()]
+    assert form().configs() == [Config()]
 
 
 def test_a_configuration_is_a_plain_dataclass():
@@ -170,7 +194,7 @@ def test_a_value_that_cannot_be_is_one_short_sentence(settings):
 )
 def test_layers_are_read_alike_on_the_command_line_and_in_the_form(text, sizes):
     assert cli._configs(dict(hidden_layer_sizes=text), None, ["numpy"])[0].hidden_layer_sizes == sizes
-    assert workbench.configs_of(dict(hidden_layer_sizes=text))[0].hidden_layer_sizes == sizes
+    assert in_form("hidden_layer_sizes", text).hidden_layer_sizes == sizes
     assert values("hidden_layer_sizes", text.replace(",", "-") + ",4") == [sizes, (4,)]
 
 
@@ -179,19 +203,64 @@ def test_what_is_no_layer_is_refused_alike(text):
     layers = SETTINGS["hidden_layer_sizes"]
     with pytest.raises(InputError, match="hidden_layer_sizes must be"):
         layers.check(layers.parse(text))
-    with pytest.raises(InputError, match="Hidden layers: write"):
-        workbench.configs_of(dict(hidden_layer_sizes=text))
+    with pytest.raises(InputError, match="hidden_layer_sizes must be"):
+        in_form("hidden_layer_sizes", text)
 
 
 def test_no_class_weight_can_be_written():
     assert [c.class_weight for c in cli._configs(dict(class_weight="none"), None, NETWORKS)] == [None, None]
     assert values("class_weight", "none, balanced") == [None, "balanced"]
-    assert workbench.configs_of(dict(class_weight=""))[0].class_weight is None
+    assert [in_form("class_weight", v).class_weight for v in (None, "balanced")] == [None, "balanced"]
 
 
 def test_texts_are_left_as_they_are():
     (config,) = cli._configs(dict(data=" a b.csv", target="none", positive=" yes"), None, ["numpy"])
     assert (config.data, config.target, config.positive) == (" a b.csv", "none", " yes")
+
+
+OTHERS = dict(  # another value of each setting, as a form has it, and as a configuration has it
+    data=("t.csv", "t.csv"),
+    target=("a b", "a b"),
+    positive=("1", "1"),
+    plan=("cv:3x2@5", "cv:3x2@5"),
+    hidden_layer_sizes=("8 4", (8, 4)),
+    dropout=("0", 0.0),
+    learning_rate=("1e-2", 0.01),
+    weight_decay=("1", 1.0),
+    l2=("0.5", 0.5),
+    label_smoothing=("0.1", 0.1),
+    average_last=("1", 1.0),
+    batch_size=("7", 7),
+    epochs=("3", 3),
+    early_stopping=(True, True),
+    validation_fraction=("0.2", 0.2),
+    patience=("4", 4),
+    ensemble=("2", 2),
+    seed=("9", 9),
+)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_can_be_set_in_the_form_and_the_others_stay(name):
+    other = [c for c in SETTINGS[name].choices if c != SETTINGS[name].default]
+    written, value = OTHERS[name] if name in OTHERS else (other[0], other[0])
+    assert in_form(name, written) == replace(Config(), **{name: value})
+    assert form().configs() == [Config()]
+
+
+def test_both_networks_can_be_chosen_at_once_and_what_is_wrong_is_marked():
+    box = form().inputs["backend"]
+    box.value = "both"
+    assert form().configs() == [Config(backend="numpy"), Config(backend="keras")]
+    box.value = "numpy"
+    wrong = form().inputs["epochs"]
+    wrong.value = "1e3"
+    with pytest.raises(InputError, match="epochs must be a whole number from 1 to 10,000,000, got '1e3'"):
+        form().configs()
+    assert "invalid" in wrong._dom_classes and "invalid" not in box._dom_classes
+    wrong.value = "100"
+    form().configs()
+    assert "invalid" not in wrong._dom_classes
 
 
 def test_presets_are_within_the_bounds():

@@ -183,7 +183,8 @@ def _asked_for(settings, preset_name, random, sample_seed):  # configurations
     from mlp_bench import sweeps
     given = _given(settings)
     if given["backend"] == "both": given["backend"] = ",".join(NETWORKS)
-    lists = {name: [v] if name in ONE_VALUE else sweeps.values(name, v) for name, v in given.items()}
+    lists = {name: [v] if name in ONE_VALUE else [SETTINGS[name].parse(part) for part in v.split(",")]
+             for name, v in given.items()}
     return sweeps.grid(lists, preset_name or "plain", random, sample_seed)
 
 def _swept(configs, engine, jobs, scheduler):

@@ -11,7 +11,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from itertools import product
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -79,49 +79,33 @@ def final_model(
     return as_model(config, dataset, prep, net)
 
 # %% ../nbs/05c_models.ipynb #69ca71ad
-def _tensor_names(members, layers):  # (member, layer, 0 for the kernel or 1 for the bias) → name in the file
-    places = product(range(members), range(layers), (0, 1))
-    return {(m, i, k): f"member_{m}/layer_{i}/{('kernel', 'bias')[k]}" for m, i, k in places}
+def _tensor_name(member, layer, part): return f"member_{member}/layer_{layer}/{part}"
 
-def _save_network(net, folder):
+def _save_network(net, path):
     from safetensors.numpy import save_file
-    names = _tensor_names(len(net.members_), len(net.coefs_))
-    save_file({name: np.ascontiguousarray(net.members_[m][k][i]) for (m, i, k), name in names.items()},
-              folder / "weights.safetensors")
+    tensors = {_tensor_name(m, i, part): np.ascontiguousarray(w) for m, member in enumerate(net.members_)
+               for part, weights in zip(("kernel", "bias"), member) for i, w in enumerate(weights)}
+    save_file(tensors, path)
 
 # %% ../nbs/05c_models.ipynb #c5c00002
 STORED_TYPES = [  # what skops may build besides its own safe list
     *TRUSTED, "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
-def _save_skops(obj, path):
-    import skops.io
-    path.write_bytes(skops.io.dumps(obj))
-
-# %% ../nbs/05c_models.ipynb #a80ae455
 def save_model(
     model: Model,  # fitted
     folder: Path,  # an empty folder
 ):
     "Write `config.json`, `preprocess.skops` and the weights"
+    import skops.io
     backend, net = model.config.backend, model.net
-    about = {name: getattr(model, name) for name in ("classes", "target", "columns")}
+    about = dict(classes=model.classes, target=model.target, columns=model.columns)
     facts = dict(config=asdict(model.config), **about)
     (folder / "config.json").write_text(json.dumps(facts, indent=1))
-    _save_skops(model.prep, folder / "preprocess.skops")
-    if backend in NETWORKS: _save_network(net, folder)
+    skops.io.dump(model.prep, folder / "preprocess.skops")
+    if backend in NETWORKS: _save_network(net, folder / "weights.safetensors")
     elif backend in BOOSTERS: getattr(net, "booster_", net).save_model(str(folder / BOOSTERS[backend][1]))
-    else: _save_skops(net, folder / "estimator.skops")
-
-# %% ../nbs/05c_models.ipynb #d4928c64
-def _read_facts(folder):  # the configuration, and classes, target and columns
-    facts = json.loads((folder / "config.json").read_text())
-    config = Config(**facts.pop("config"))
-    check(config)
-    sound = (set(facts) == {"classes", "target", "columns"} and isinstance(facts["columns"], dict)
-             and isinstance(facts["classes"], list) and len(facts["classes"]) == 2)
-    if not sound: raise ValueError("its config.json is not one that save_model wrote")
-    return config, facts
+    else: skops.io.dump(net, folder / "estimator.skops")
 
 # %% ../nbs/05c_models.ipynb #f1207971
 MAX_UNFOLDED = 2**30  # bytes of all parts of a skops file
@@ -135,23 +119,21 @@ def _read_skops(path):
     return import_module("skops.io").load(path, trusted=STORED_TYPES)
 
 # %% ../nbs/05c_models.ipynb #b1b6c8d9
-def _fitting_names(config, tensors):  # see `_tensor_names`; an error where number, names or shapes differ
-    sizes = layer_sizes(config.hidden_layer_sizes, len(tensors["member_0/layer_0/kernel"]))
-    as_many = len(tensors) == 2 * config.ensemble * (len(sizes) - 1)  # before names are made of a huge number
-    names = _tensor_names(config.ensemble, len(sizes) - 1) if as_many else {}
-    shapes = {name: (sizes[i + 1],) if k else (sizes[i], sizes[i + 1]) for (_, i, k), name in names.items()}
-    if shapes != {name: w.shape for name, w in tensors.items()}:
-        raise ValueError("its weights do not fit its configuration")
-    return names
+def _shapes(config, n_inputs):  # name → shape of each tensor
+    layers = list(enumerate(pairwise(layer_sizes(config.hidden_layer_sizes, n_inputs))))
+    return {_tensor_name(m, i, part): shape for m in range(config.ensemble) for i, (n_in, n_out) in layers
+            for part, shape in (("kernel", (n_in, n_out)), ("bias", (n_out,)))}
 
-def _read_network(config, folder):
+def _read_network(config, path):
     from safetensors.numpy import load_file
-    tensors = load_file(folder / "weights.safetensors")
-    names = _fitting_names(config, tensors)
-    layers = range(len(config.hidden_layer_sizes) + 1)
-    def member(m): return tuple([tensors[names[m, i, k]] for i in layers] for k in (0, 1))
+    tensors, layers = load_file(path), range(len(config.hidden_layer_sizes) + 1)
+    as_many = len(tensors) == 2 * config.ensemble * len(layers)  # before names are made of a huge number
+    expected = as_many and _shapes(config, len(tensors[_tensor_name(0, 0, "kernel")]))
+    if expected != {name: w.shape for name, w in tensors.items()}:
+        raise ValueError("its weights do not fit its configuration")
     net = BACKENDS["numpy"](config)
-    net.members_ = [member(m) for m in range(config.ensemble)]
+    net.members_ = [tuple([tensors[_tensor_name(m, i, part)] for i in layers] for part in ("kernel", "bias"))
+                    for m in range(config.ensemble)]
     net.coefs_, net.intercepts_ = net.members_[0]
     net.classes_ = np.array([0, 1])
     net.n_features_in_ = len(net.coefs_[0])
@@ -175,12 +157,16 @@ def _read_booster(config, folder):
 
 # %% ../nbs/05c_models.ipynb #4569da44
 def _read(folder):
-    config, facts = _read_facts(folder)
+    facts = json.loads((folder / "config.json").read_text())
+    config = Config(**facts.pop("config"))
+    check(config)
+    if set(facts) != {"classes", "target", "columns"} or len(facts["classes"]) != 2:
+        raise ValueError("its config.json is not one that save_model wrote")
     prep = _read_skops(folder / "preprocess.skops")
-    if config.backend in NETWORKS: net = _read_network(config, folder)
+    if config.backend in NETWORKS: net = _read_network(config, folder / "weights.safetensors")
     elif config.backend in BOOSTERS: net = _read_booster(config, folder)
     else: net = _read_skops(folder / "estimator.skops")
-    return Model(config, prep=prep, net=net, **facts)
+    return Model(config, list(facts["classes"]), facts["target"], dict(facts["columns"]), prep, net)
 
 def read_model(
     folder: Path,  # written by `save_model`

@@ -30,7 +30,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from mlp_bench.evaluation import key as key_of
-from mlp_bench import manager, models, tracking
+from mlp_bench import manager, tracking
 from mlp_bench.data import load
 from mlp_bench.tracking import KEY, find, get_run, purge, runs
 from mlp_bench.config import Config
@@ -54,7 +54,6 @@ CALLS = [
     (safetensors.numpy, "save_file"),
     (os, "replace"),
     (tracking, "_create_store"),
-    (models, "_save_skops"),
     *((manager, name) for name in ("evaluate", "final_model", "save_model", "stored_figures")),
     *((mlflow.MlflowClient, name) for name in ("delete_run", "delete_logged_model")),
     (shutil, "rmtree"),

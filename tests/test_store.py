@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import tracking
 from mlp_bench.cli import app
-from mlp_bench.comparison import rank
+from mlp_bench.ranking import rank
 from mlp_bench.core import InputError
 from mlp_bench.data import load
 from mlp_bench.config import Config

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -328,6 +329,7 @@ def test_what_is_chosen_stays_chosen_where_the_table_does_not_show_it(page):
     assert last in page.doomed  # whoever deletes sees it, too
     page.words.value = "cv:3"
     assert shown(page) == [last] and row_of(page, last).tick.value
+    assert alarm(page) == '<div role="alert"></div>'
     assert set(others) >= set(page.chosen) - {last}
 
 
@@ -538,6 +540,35 @@ def test_what_cannot_be_trained_is_a_sentence_and_the_button_is_ready(page, name
     assert name.replace("_", " ").split()[0] in alarm(page).replace("no.csv", "data").lower()
     assert "<b>" not in alarm(page) and not page.train_button.disabled and page.job is None
     assert page.inputs[name].value == value
+
+
+def ended(**facts):
+    "A job as a page meets it at the end"
+    facts = (
+        dict(running=False, curves=[], share=1, seconds_left=None, finished=False, done=[], error=None)
+        | facts
+    )
+    return SimpleNamespace(**facts)
+
+
+def test_how_a_training_ended_is_said(page):
+    (a,) = stored(page, "majority")
+    page.job = ended(error="the loss became nan", text="the loss became nan")
+    page.follow()
+    assert "the loss became nan" in alarm(page) and page.stop_button.disabled and page.chosen == []
+    page.job = ended(done=[a], text="Stopped: 1 of 2 runs had ended and is kept, nothing else is.")
+    page.follow()
+    assert "1 of 2" in page.html["status"].value and page.chosen == [a] and "nan" not in alarm(page)
+    page.job = ended(done=[a], finished=True, text="Done.")
+    page.follow()
+    assert "Trained: Majority class" in page.html["status"].value and page.html["progress"].value == ""
+
+
+def test_the_settings_that_differ_are_shown_and_no_others(page):
+    page.choose(stored(page, "numpy", epochs=1) + stored(page, "numpy", epochs=2))
+    table = comparison.differences(page.results)
+    assert list(table.loc["epochs"]) == ["1", "2"] and "dropout" not in table.index
+    assert list(table.loc["run"]) == [r[:8] for r in page.chosen] and "ROC AUC" in table.index
 
 
 def test_a_preset_fills_the_form(page):

@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 from test_compare import a_run, folds_of
 
 from mlp_bench import figures, stats
-from mlp_bench.comparison import contrast
+from mlp_bench.ranking import contrast
 from mlp_bench.core import InputError
 from mlp_bench.config import METRICS
 

@@ -161,7 +161,8 @@ def fatal(configs, dataset):
 
 @pytest.mark.slow
 def test_a_killed_workers_configurations_are_measured_by_another(store, monkeypatch):
-    configs, killed, pools = small(12), [], []
+    configs = [replace(SMALL, hidden_layer_sizes=(n,)) for n in range(1, 13)]  # a batch each
+    killed, pools = [], []
 
     class Noted(ProcessPoolExecutor):
         def __init__(self, *args, **options):

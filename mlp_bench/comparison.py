@@ -282,6 +282,7 @@ def show_progress(self: Page):  # how far the training is, and its losses
 @patch
 def follow(self: Page):  # watches the training to its end
     self.stop_button.disabled = False
+    self.html["live"].value = ""
     self.html["result"].value = ""
     self.say("Training.")
     while self.job.running:

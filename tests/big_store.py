@@ -163,7 +163,7 @@ def make(
             )
             for table, new in copied.items():
                 rows[table] += [tuple(r.values()) for r in new]
-        for table, new in rows.items():
+        for table, new in ((table, new) for table, new in rows.items() if new):
             db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' for _ in new[0])})", new)
         db.commit()
     return path

@@ -152,10 +152,10 @@ def test_a_command_of_the_site_has_its_options_in_place_of_a_signature():
 
 def test_a_name_that_two_modules_have_leads_to_the_source_of_its_chapter():
     by_nbdev = "[source](https://x/mlp_bench/cli.py#L1)\n\n### rank\n"
-    page = docs.sourced(by_nbdev, "compare")
-    line = int(re.search(r"/mlp_bench/comparison\.py#L(\d+)\)", page)[1])
+    page = docs.sourced(by_nbdev, "ranking")
+    line = int(re.search(r"/mlp_bench/ranking\.py#L(\d+)\)", page)[1])
     assert (
-        (ROOT / "mlp_bench" / "comparison.py")
+        (ROOT / "mlp_bench" / "ranking.py")
         .read_text(encoding="utf-8")
         .splitlines()[line - 1]
         .startswith("def rank(")

@@ -32,7 +32,6 @@ from mlp_bench.evaluation import BACKENDS, BOOSTERS, RECIPE_VERSIONS, SCORES, ch
 from mlp_bench.features import RECIPES
 from mlp_bench.keras_mlp import KerasMLPClassifier
 from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS
-from mlp_bench.sweeps import values
 
 ESTIMATORS = (NumpyMLPClassifier, KerasMLPClassifier)
 NUMBERS = [name for name, s in SETTINGS.items() if s.kind in (int, float)]
@@ -195,7 +194,10 @@ def test_a_value_that_cannot_be_is_one_short_sentence(settings):
 def test_layers_are_read_alike_on_the_command_line_and_in_the_form(text, sizes):
     assert cli._configs(dict(hidden_layer_sizes=text), None, ["numpy"])[0].hidden_layer_sizes == sizes
     assert in_form("hidden_layer_sizes", text).hidden_layer_sizes == sizes
-    assert values("hidden_layer_sizes", text.replace(",", "-") + ",4") == [sizes, (4,)]
+    lists = cli._asked_for(
+        dict(backend="numpy", hidden_layer_sizes=text.replace(",", "-") + ",4"), None, None, 0
+    )
+    assert [c.hidden_layer_sizes for c in lists] == [sizes, (4,)]
 
 
 @pytest.mark.parametrize("text", ["", "a", "0", "8,,x", "8,,4", "3.5", "-1,8x", "9" * 30])
@@ -209,7 +211,8 @@ def test_what_is_no_layer_is_refused_alike(text):
 
 def test_no_class_weight_can_be_written():
     assert [c.class_weight for c in cli._configs(dict(class_weight="none"), None, NETWORKS)] == [None, None]
-    assert values("class_weight", "none, balanced") == [None, "balanced"]
+    lists = cli._asked_for(dict(backend="numpy", class_weight="none, balanced"), None, None, 0)
+    assert [c.class_weight for c in lists] == [None, "balanced"]
     assert [in_form("class_weight", v).class_weight for v in (None, "balanced")] == [None, "balanced"]
 
 

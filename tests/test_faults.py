@@ -59,7 +59,7 @@ KILLER = Path(__file__).with_name("killer.py")
 @pytest.mark.parametrize(
     "what",
     [
-        "run:2,purge:1",
+        "run:1,purge:1",
         pytest.param("run:0", marks=pytest.mark.slow),
         pytest.param("create:0", marks=pytest.mark.slow),
         pytest.param("purge:0", marks=pytest.mark.slow),

@@ -202,8 +202,9 @@ def copy_run(path, count):
     heart, rng = load("heart"), np.random.default_rng(0)
     with closing(sqlite3.connect(path, timeout=30)) as db, db:
         db.row_factory = sqlite3.Row
-        (run_id,) = db.execute(
-            "SELECT run_uuid FROM params WHERE key = 'backend' AND value = 'numpy'"
+        (run_id,) = db.execute(  # a finished one: what was stopped stays in MLflow's bin
+            "SELECT p.run_uuid FROM params p JOIN tags t ON t.run_uuid = p.run_uuid "
+            "WHERE p.key = 'backend' AND p.value = 'numpy' AND t.key = 'mlp_bench.key'"
         ).fetchone()
         original = Original(db, run_id)
         for i in range(count):

@@ -76,9 +76,8 @@ def test_a_process_killed_at_any_point_leaves_a_store_that_works(what, no_store)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
-    assert len(told) >= (3 if "2" in what else 10) and [ended for _, ended, _ in told] == [
-        -signal.SIGKILL
-    ] * len(told)
+    assert len(told) >= (10 if ":0" in what else 2)  # nought stands for every point
+    assert {ended for _, ended, _ in told} == {-signal.SIGKILL}
     assert not [name for name, _, looked in told if looked], done.stderr[-3000:]
 
 

@@ -63,6 +63,7 @@ class Page:
         self.chosen = []  # ids of runs, in the order of choosing: the first is what others are compared with
         self.job = None  # the training that this page watches
         self.spare = None  # a process that has imported all it needs and waits
+        self.stamp = None  # of the store, as it was when the table was read
         self.html = defaultdict(w.HTML)  # what the page says, by name
         self.parts = {}
         self.get_run = lru_cache(50)(get_run)
@@ -297,10 +298,11 @@ def follow(self: Page):  # watches the training to its end
 
 # %% ../nbs/06_compare.ipynb #ae24ae90
 def run_title(
-    run: Run,
+    backend: str,  # of the run
+    run_id: str,
 ) -> str:
     "A run in words, so that no two look alike"
-    return f"{BACKEND_TITLES.get(run.config.backend, run.config.backend)} {run.run_id[:8]}"
+    return f"{BACKEND_TITLES.get(backend, backend)} {run_id[:8]}"
 
 @patch
 def show_result(
@@ -310,9 +312,9 @@ def show_result(
 ):
     "Figures of these runs beneath the button, and the runs chosen"
     self.choose(run_ids)
-    errors = [confusion_chart(own, self.threshold.value) for _, _, own in by_model(self.results.predictions)]
-    self.html["result"].value = gallery([roc_chart(self.results.predictions), *errors])
-    scores = [f"{run_title(r)} ROC AUC {r.metrics['roc_auc']:.4f}" for r in map(self.get_run, run_ids)]
+    self.html["result"].value = gallery([roc_chart(self.results.predictions), *self.error_charts()])
+    scores = [f"{run_title(r.config.backend, r.run_id)} ROC AUC {r.metrics['roc_auc']:.4f}"
+              for r in self.compared]
     self.say(f"{how}: {'; '.join(scores)}.")
 
 # %% ../nbs/06_compare.ipynb #1ebeff9f
@@ -326,7 +328,7 @@ def _texts(run, names):  # what the table shows of a run
     scores = [format_metric(m, run[m]) for m in SCORES]
     texts = [str(run["rank"]), settings, *scores, f"{run['started']:%Y-%m-%d %H:%M}", run["note"]]
     group = [run["dataset"], run["target"] or "", short_plan(run["plan"])]
-    model = f"{BACKEND_TITLES.get(run['backend'], run['backend'])} {run['run_id'][:8]}"
+    model = run_title(run["backend"], run["run_id"])
     return dict(zip(COLUMNS, texts), model=model, group=", ".join(filter(None, group)))
 
 # %% ../nbs/06_compare.ipynb #8f04c2eb
@@ -437,7 +439,8 @@ def choose(
 ):
     "Make these runs the chosen ones, wherever they are shown"
     self.chosen = list(run_ids)
-    self.refresh()
+    if store_stamp() == self.stamp and set(run_ids) <= set(self.runs.index): self.turn(0)
+    else: self.refresh()
     buttons = []
     for r in self.chosen:
         without = partial(self.choose, [other for other in self.chosen if other != r])
@@ -534,9 +537,13 @@ def _scrollable(frame):  # a wide table scrolls in its own box, by keyboard too
     return f'<div class="scroll" {label}>{frame.to_html(border=0)}</div>'
 
 @patch
-def show_errors(self: Page):  # at the threshold
+def error_charts(self: Page) -> list:  # of `Chart`
+    "Confusion matrices of what is compared, at the threshold"
     models = by_model(self.results.predictions) if self.results else []
-    self.html["errors"].value = gallery([confusion_chart(own, self.threshold.value) for _, _, own in models])
+    return [confusion_chart(own, self.threshold.value) for _, _, own in models]
+
+@patch
+def show_errors(self: Page): self.html["errors"].value = gallery(self.error_charts())
 
 @patch
 def write_note(self: Page):  # of the run chosen first
@@ -618,8 +625,9 @@ def row_part(self: Page) -> w.Widget:
 def open_row(self: Page):
     "Make the form for the table of the first chosen network, or of the newest one, and ask"
     nets = [r for r in self.compared if r.config.backend in NETWORKS]
-    newest = (frame := runs()).run_id[frame.backend.isin(NETWORKS)][:1]
-    nets = nets or [self.get_run(run_id) for run_id in newest]
+    if not nets:
+        frame = runs()
+        nets = [self.get_run(run_id) for run_id in frame.run_id[frame.backend.isin(NETWORKS)][:1]]
     if not nets: raise InputError("No network has been trained yet: train one, and try a row here.")
     table = self.dataset(nets[0].config)
     self.asked = [r for r in nets if self.dataset(r.config) is table]
@@ -642,7 +650,8 @@ def answer_of(self: Page, run: Run, row: pd.DataFrame) -> str:  # HTML
     table["push"] = [bar.format("down" * (v < 0), 2 * abs(v), v) for v in table.push]
     table["value"] = table.value.map(escape)
     spread = f"{p[:, 0].min():.1%} to {p[:, 0].max():.1%}" if len(p) > 1 else "one network, so no spread"
-    return (f'<div><div role="status"><h3>{escape(run_title(run))}: {p[:, 0].mean():.1%}</h3>{spread}; '
+    title = escape(run_title(run.config.backend, run.run_id))
+    return (f'<div><div role="status"><h3>{title}: {p[:, 0].mean():.1%}</h3>{spread}; '
             f"in the table {self.tried.y.mean():.0%}.</div>"
             + table.rename(index=escape).to_html(border=0, escape=False, header=False) + "</div>")
 
@@ -682,6 +691,7 @@ def preview_deletion(self: Page):  # the chosen runs, with what they hold
 def delete(self: Page):  # what was shown, and nothing else
     self.delete_button.disabled = True
     gone = purge(list(self.doomed))
+    self.stamp = None  # a server's changes only now and then
     self.choose([])
     self.say(f"Deleted {len(gone)} run{'s' * (len(gone) != 1)}, with models and figures.")
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STORED_TYPES', 'MAX_UNFOLDED', 'MAX_SCHEMA', 'Model', 'prepare_final', 'as_model', 'final_model', 'save_model',
-           'read_model']
+           'read_model', 'typical_values', 'perturbations']
 
 # %% ../nbs/05c_models.ipynb #ae97ba94
 import json
@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from scipy.special import expit
 from sklearn.base import BaseEstimator
 
 from .core import InputError, first_line, require
@@ -177,3 +178,38 @@ def read_model(
     except Exception as e:  # whatever the readers of four formats raise on a file that was changed or damaged
         raise InputError(f"The model in {Path(folder).name} cannot be read ({first_line(e)}): "
                          "train it again.") from None
+
+# %% ../nbs/05c_models.ipynb #6e9c0562
+def typical_values(
+    X: pd.DataFrame,  # the table
+    n: int = 15,  # how many values of each column
+) -> pd.DataFrame:  # of `n` lines; each column is sorted by itself
+    "What each column is elsewhere: its values at evenly spaced ranks"
+    places = np.linspace(0, len(X) - 1, n).round().astype(int)
+    columns = (X[name] if is_numeric(X[name]) else X[name].map(str) for name in X)
+    return pd.DataFrame({c.name: X[c.name].iloc[np.argsort(c.to_numpy())[places]].array for c in columns})
+
+# %% ../nbs/05c_models.ipynb #fa30fafd
+def perturbations(
+    row: pd.DataFrame,  # of one line
+    typical: pd.DataFrame,  # see `typical_values`
+) -> pd.DataFrame:  # the row itself, then `len(typical)` lines for each column
+    "The row with one value at a time replaced by what it is elsewhere"
+    n = len(typical)
+    lines = row.iloc[np.zeros(1 + n * typical.shape[1], int)].reset_index(drop=True)
+    for j, name in enumerate(typical): lines.loc[1 + n * j:n * (j + 1), name] = typical[name].to_numpy()
+    return lines
+
+# %% ../nbs/05c_models.ipynb #769654e3
+@patch
+def explain(
+    self: Model,  # of a network
+    row: pd.DataFrame,  # of one line, raw columns
+    typical: pd.DataFrame,  # see `typical_values`
+) -> tuple:  # the probability by each member; value and push of each column, the strongest first
+    "What the members of a network say to a row, and which of its values push their answer"
+    p = expit(self.net.member_logits(self.prep.transform(perturbations(row, typical))))
+    answer, *others = p.mean(axis=0)
+    push = 100 * (answer - np.reshape(others, (-1, len(typical))).mean(axis=1))
+    table = pd.DataFrame({"value": row.iloc[0].astype(object), "push": push})
+    return p[:, 0], table.sort_values("push", key=abs, ascending=False)

@@ -18,7 +18,7 @@ from scipy.stats import t, ttest_1samp
 from typer.testing import CliRunner
 
 import mlp_bench
-from mlp_bench import comparison, figures, manager, ranking, stats, tracking
+from mlp_bench import comparison, figures, manager, models, ranking, stats, tracking
 from mlp_bench.cli import app
 from mlp_bench.core import InputError
 from mlp_bench.data import load
@@ -291,7 +291,7 @@ def test_a_page_over_an_empty_store_says_so_and_every_button_can_be_pressed(page
 def test_what_is_ticked_is_chosen_compared_and_about_to_be_deleted(page):
     a, b, c = stored(page, "logistic", "majority", "numpy", epochs=2)
     for run_id in (b, a):
-        row_of(page, run_id).tick.value = True
+        row_of(page, run_id).choice.value = True
     assert page.chosen == [b, a]
     assert chips(page) == [f"Majority class {b[:8]} ✕", f"Logistic regression {a[:8]} ✕", "Choose none"]
     assert "Majority class" in page.html["verdict"].value and "ΔROC AUC" in page.html["verdict"].value
@@ -299,14 +299,14 @@ def test_what_is_ticked_is_chosen_compared_and_about_to_be_deleted(page):
     assert page.html["errors"].value.count("<figure>") == 2
     assert page.html["preview"].value.count("<li>") == 2 and "2 runs" in page.delete_button.description
     page.chips.children[1].click()  # takes out the first
-    assert page.chosen == [a] and not row_of(page, b).tick.value and row_of(page, a).tick.value
+    assert page.chosen == [a] and not row_of(page, b).choice.value and row_of(page, a).choice.value
     assert page.html["verdict"].value == ""
-    row_of(page, c).tick.value = True
+    row_of(page, c).choice.value = True
     assert page.html["figures"].value.count("<figure>") == 5
-    row_of(page, a).tick.value = False
+    row_of(page, a).choice.value = False
     assert page.chosen == [c]
     page.chips.children[-1].click()
-    assert page.chosen == [] and not any(row_of(page, r).tick.value for r in (a, b, c))
+    assert page.chosen == [] and not any(row_of(page, r).choice.value for r in (a, b, c))
     assert (
         page.delete_button.disabled
         and "<figure" not in page.html["figures"].value + page.html["errors"].value
@@ -317,19 +317,19 @@ def test_what_is_chosen_stays_chosen_where_the_table_does_not_show_it(page, monk
     monkeypatch.setattr(comparison, "PAGE_ROWS", 2)
     others = [stored(page, "majority", plan=f"cv:2x1@{seed}")[0] for seed in range(2)]
     (last,) = stored(page, "majority", plan="cv:3")
-    assert len(shown(page)) == 2 and last not in shown(page) and page.back.disabled
-    page.forth.click()
-    assert shown(page) == [last] and page.forth.disabled and "from 3 of 3" in page.html["count"].value
-    row_of(page, last).tick.value = True
+    assert len(shown(page)) == 2 and last not in shown(page) and page.previous.disabled
+    page.next.click()
+    assert shown(page) == [last] and page.next.disabled and "from 3 of 3" in page.html["count"].value
+    row_of(page, last).choice.value = True
     assert last in shown(page)  # ticking turns no page
-    page.back.click()
-    row_of(page, shown(page)[0]).tick.value = True
+    page.previous.click()
+    row_of(page, shown(page)[0]).choice.value = True
     page.words.value = "no such words"
     assert shown(page) == [] and len(page.chosen) == 2
     assert len(chips(page)) == 3 and last[:8] in chips(page)[0]
-    assert last in page.doomed  # whoever deletes sees it, too
+    assert last in page.to_delete  # whoever deletes sees it, too
     page.words.value = "cv:3"
-    assert shown(page) == [last] and row_of(page, last).tick.value
+    assert shown(page) == [last] and row_of(page, last).choice.value
     assert alarm(page) == '<div role="alert"></div>'
     assert set(others) >= set(page.chosen) - {last}
 
@@ -389,7 +389,7 @@ def test_the_threshold_moves_the_errors(page):
 def test_only_what_was_shown_is_deleted(page):
     a, b, c = stored(page, "majority", "logistic", "numpy", epochs=2)
     page.choose([b, a])
-    assert set(page.doomed) == {a, b}
+    assert set(page.to_delete) == {a, b}
     page.words.value = "numpy"  # the table shows another run now
     page.delete()
     assert list(tracking.runs().run_id) == [c] == shown(page) and page.chosen == []
@@ -580,8 +580,8 @@ def test_a_preset_fills_the_form(page):
 def test_perturbed_rows_differ_from_the_row_in_one_value_at_most():
     X = load("heart").X
     row = X[5:6]
-    lines = comparison.perturbations(row, X)
-    assert len(lines) == 1 + comparison.N_PERTURBATIONS * X.shape[1]
+    lines = models.perturbations(row, models.typical_values(X, 15))
+    assert len(lines) == 1 + 15 * X.shape[1]
     differs = [(lines[n] != row[n].iloc[0]).to_numpy() for n in X]
     assert np.sum(differs, axis=0).max() == 1 and list(lines.dtypes) == list(X.dtypes)
     assert all(set(lines[n]) <= set(X[n]) for n in X)

@@ -409,6 +409,7 @@ def runs_part(self: Page) -> w.Widget:
     self.words = w.Text(description="Filter", placeholder="words, such as keras 0.05", **WIDE)
     self.starred = w.Checkbox(description="Starred only", indent=False)
     for widget in (self.metric, self.words, self.starred): self.on_change(widget, self.refresh)
+    self.on_change(self.metric, lambda: self.show_comparison())  # it judges by this metric, too
     self.first = 0  # place of the run at the top
     self.rows = [Row(self) for _ in range(PAGE_ROWS)]
     self.previous = self.button("Previous", lambda: self.turn(-PAGE_ROWS))

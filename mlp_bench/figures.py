@@ -265,10 +265,11 @@ def fold_chart(
            for place, name, b in others]
     x = list(range(1, len(a) + 1))
     lines = [Line(x, _plain(d), name, place, joined=False, points=True) for place, name, d in won]
+    ticks = {fold: str(fold) for fold in x[::-(-len(x) // 10)]}  # ten at most
     alt = "; ".join(f"{name} is above zero in {(d > 0).sum()} of {len(d)} folds" for _, name, d in won) + "."
     lower = " Lower is better here." if metric in LOWER_IS_BETTER else ""
     return Chart(f"{METRIC_TITLES[metric]}, fold by fold", "fold", "difference", alt + lower,
-                 [Line([1, len(a)], [0, 0]), *lines], legend="best")
+                 [Line([1, len(a)], [0, 0]), *lines], legend="best", xticks=ticks)
 
 # %% ../nbs/06b_figures.ipynb #e71fe1d3
 def _each(values): return "; ".join(f"{name} {value}" for name, value in values.items())

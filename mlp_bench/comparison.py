@@ -45,7 +45,7 @@ from .models import typical_values
 from .tracking import (Results, Run, find, footprint, get_run, mark, purge, results_of, runs,
                                 sqlite_path, tracking_uri)
 from .manager import load_model
-from .ranking import compare, contrast, rank, ranked
+from .ranking import TOLD_APART, compare, contrast, rank, ranked
 from .reports import report_of
 from .jobs import Job, error_message, log_every, mean_and_range
 
@@ -325,8 +325,7 @@ def changed_settings(
     run: dict,  # a row of `runs`
 ) -> str:  # such as `dropout 0.4, epochs 40`
     "The settings that are not at their default, if the run's backend reads them"
-    heading = ("data", "target", "positive", "backend", "plan")  # said elsewhere in the table
-    changed = [s.name for s in SETTINGS.values() if s.name not in heading and run[s.name] != s.default
+    changed = [s.name for s in SETTINGS.values() if s.name not in TOLD_APART and run[s.name] != s.default
                and (run["backend"] in s.read_by or not s.read_by)]
     return ", ".join(f"{setting_title(name)} {format_value(run[name])}" for name in changed)
 

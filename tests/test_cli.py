@@ -647,7 +647,7 @@ def test_run_sweep_and_rank_are_readable_on_narrow_screens(store):
     grid = ["--hidden-layer-sizes", "4,4-2", "--dropout", "0,0.1", "--learning-rate", "0.01,0.001"]
     for settings in SETTINGS_THAT_DIFFER:
         run(Config(plan="cv:2", **settings))
-    for width in 80, 120:  # what the first has trained, the others find in the store
+    for width in 80, 100, 120:  # what the first has trained, the others find in the store
 
         def lines(*args):
             done = invoke(*args, env={"COLUMNS": str(width)})

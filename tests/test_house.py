@@ -5,7 +5,10 @@ These tests read the source as syntax trees.
 
 import ast
 import json
+import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,17 @@ def test_a_notebook_has_the_name_of_its_module():
 
 def test_no_module_has_the_name_of_a_public_function():
     assert not set(map(name, MODULES)) & set(mlp_bench.__all__) - {"bench"}
+
+
+def test_public_names_are_what_they_were_after_every_module_was_imported():
+    code = """if True:
+        import importlib, mlp_bench
+        before = {name: getattr(mlp_bench, name) for name in mlp_bench.__all__}
+        for name in %r: importlib.import_module(f"mlp_bench.{name}")
+        print([name for name in before if getattr(mlp_bench, name) is not before[name]])
+    """ % [m.name for m in pkgutil.iter_modules(mlp_bench.__path__)]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)

@@ -24,14 +24,18 @@ import pytest
 from first_edition import make
 
 import mlp_bench
-from mlp_bench.evaluation import evaluate, key as key_of  # the only names here that are not the package's own
+from mlp_bench import evaluation  # whose names are the only ones here that are not the package's own
+from mlp_bench.evaluation import evaluate, key as key_of
 
 HERE = Path(__file__).resolve().parent
 FIRST = HERE / "first_edition"
 GOLDEN = json.loads((FIRST / "golden.json").read_text(encoding="utf-8"))
 RUNS, MADE = GOLDEN["runs"], GOLDEN["made"]
 LIBRARIES = {n: MADE["libraries"][n] for n in ("numpy", "scikit-learn", "keras", "tensorflow", "lightgbm")}
-TRAINED_HERE = [r for r in RUNS if r["config"].get("backend") not in ("keras", "lightgbm")]
+AS_BEFORE = [r for r in RUNS if r["config"]["plan"] != "holdout"]  # which is stratified now: another split
+TRAINED_HERE = [r for r in AS_BEFORE if r["config"].get("backend") not in ("keras", "lightgbm")]
+HOLDOUTS = [case for case in GOLDEN["keys"] if case["config"].get("plan") == "holdout"]
+KEPT = [case for case in GOLDEN["keys"] if case not in HOLDOUTS]
 STEPS = [
     "BinaryEncoder",
     "FrequencyEncoder",
@@ -123,10 +127,20 @@ def model_folders(store):  # run → its model's folder
 # ---- keys
 
 
-@pytest.mark.parametrize("case", GOLDEN["keys"], ids=settings_of)
+@pytest.mark.parametrize("case", KEPT, ids=settings_of)
 def test_a_configuration_keeps_its_key(case, at_first, monkeypatch):
     monkeypatch.chdir(FIRST)
     assert key_of(make.config(case["config"]), make.loaded(case["config"])) == case["key"]
+
+
+@pytest.mark.parametrize("case", HOLDOUTS, ids=settings_of)
+def test_a_holdout_has_another_key_since_it_is_stratified_and_for_no_other_reason(
+    case, at_first, monkeypatch
+):
+    config, dataset = make.config(case["config"]), make.loaded(case["config"])
+    assert key_of(config, dataset) != case["key"], "its rows are others, so no old run may answer for it"
+    monkeypatch.setattr(evaluation, "PLAN_VERSIONS", {})
+    assert key_of(config, dataset) == case["key"]
 
 
 def test_a_key_names_the_libraries_that_compute(at_first, monkeypatch):
@@ -222,7 +236,7 @@ def test_its_runs_are_contrasted_as_before(store, at_first):
 
 def test_a_stored_configuration_is_answered_from_the_store(store, at_first):
     before = mlp_bench.runs()
-    for r in RUNS:
+    for r in AS_BEFORE:
         if r["config"].get("backend") == "lightgbm":
             continue  # which may not be installed
         found = mlp_bench.run(make.config(r["config"]))
@@ -231,6 +245,12 @@ def test_a_stored_configuration_is_answered_from_the_store(store, at_first):
         np.testing.assert_array_equal(found.curve, r["curve"])
         assert found.config == make.config(r["config"]) and len(found.oof) and len(found.folds)
     assert mlp_bench.runs().equals(before)
+
+
+def test_an_unstratified_holdout_is_listed_and_answers_for_no_new_one(store, at_first):
+    (old,) = [r for r in RUNS if r not in AS_BEFORE]
+    new = mlp_bench.run(make.config(old["config"]))
+    assert not new.cached and {old["run_id"], new.run_id} <= set(mlp_bench.runs().run_id)
 
 
 def test_its_models_predict_as_before(store, without_keras):

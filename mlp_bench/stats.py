@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_LABEL_SETTINGS', 'COSTS', 'MEASURES', 'VERDICTS', 'corrected_se', 'ci95', 'by_model', 'differing', 'labels',
-           'interval', 'summary', 'pretty', 'hits_and_alarms', 'by_fold', 'fold_measures', 'corrected_tests',
-           'inline_title', 'Contrast', 'same_folds', 'paired_contrast', 'holm', 'contrasts']
+           'truncated', 'interval', 'summary', 'pretty', 'undefined_notes', 'hits_and_alarms', 'by_fold',
+           'fold_measures', 'corrected_tests', 'inline_title', 'Contrast', 'same_folds', 'paired_contrast', 'holm',
+           'contrasts']
 
 # %% ../nbs/06a_stats.ipynb #907a70c3
 from dataclasses import asdict, dataclass, replace
@@ -84,20 +85,32 @@ def labels(
     return [f"{t} ({k + 1})" if k else t for t, k in zip(texts, earlier)]
 
 # %% ../nbs/06a_stats.ipynb #7b8064bb
+def _greatest(metric):  # value that it can have; log loss and times have none
+    return 1.0 if metric in CONTRAST_METRICS and metric != "log_loss" else np.inf
+
+def truncated(
+    ends: tuple | None,  # of an interval
+    least: float,  # value that is possible
+    greatest: float,  # value that is possible
+) -> tuple | None:  # (low, high)
+    "The part of an interval that is possible (Newcombe 1998)"
+    return ends and tuple(np.clip(ends, least, greatest).tolist())
+
 def interval(
     folds: pd.DataFrame,  # of one model: `n_train`, `n_test` and metrics
     metric: str,  # a column of it
 ) -> tuple | None:  # (low, high)
-    "The 95 % interval of one model's metric"
-    return ci95(folds[metric], folds.n_train.mean(), folds.n_test.mean())
+    "The 95 % interval of one model's metric, truncated to the metric's range"
+    ends = ci95(folds[metric], folds.n_train.mean(), folds.n_test.mean())
+    return truncated(ends, 0.0, _greatest(metric))
+
+# %% ../nbs/06a_stats.ipynb #85a9fafb
+COSTS = ["fit_seconds", "predict_us_per_row"]
 
 def _spread(folds, metric):
     lo, hi = interval(folds, metric) or (np.nan, np.nan)
     return pd.Series({metric: folds[metric].mean(), f"{metric}_sd": folds[metric].std(),
                       f"{metric}_lo": lo, f"{metric}_hi": hi})
-
-# %% ../nbs/06a_stats.ipynb #85a9fafb
-COSTS = ["fit_seconds", "predict_us_per_row"]
 
 def summary(
     folds: pd.DataFrame,  # tidy, one row per model and fold
@@ -124,6 +137,17 @@ def pretty(
     cells["Prediction per row"] = [format_duration(s / 1e6) for s in table.predict_us_per_row]
     cells["Speed, slowest = 1"] = [f"{x:,.0f}×" if x >= 100 else f"{x:.3g}×" for x in table.times_faster]
     return pd.DataFrame(cells, index=table.index)
+
+# %% ../nbs/06a_stats.ipynb #6f44fdc3
+def undefined_notes(
+    folds: pd.DataFrame,  # tidy, one row per model and fold; all models share their folds
+):  # yields a sentence, if there is something to say
+    "In how many folds there is no ROC AUC, and what that means for its average"
+    auc = folds.drop_duplicates("fold").roc_auc
+    without = int(auc.isna().sum())
+    if without == len(auc): yield "No fold has test rows of both classes, so ROC AUC says nothing here."
+    elif without: yield (f"ROC AUC has no value in {without} of {len(auc)} folds, whose test rows are of one "
+                         "class: its mean is that of the others.")
 
 # %% ../nbs/06a_stats.ipynb #0f84e2f0
 def hits_and_alarms(
@@ -296,6 +320,7 @@ def paired_contrast(
                          "compare runs with the same table, target and plan.")
     d = a[metric].to_numpy() - b[metric].to_numpy()
     tests = corrected_tests(d, a.n_train.mean(), a.n_test.mean(), margin)
+    tests["ci95"] = truncated(tests["ci95"], -_greatest(metric), _greatest(metric))
     if tests["probabilities"] and metric in LOWER_IS_BETTER:
         tests["probabilities"] = tests["probabilities"][::-1]
     names = a.model.iloc[0], b.model.iloc[0]

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
 from sklearn.datasets import make_moons
@@ -89,6 +90,50 @@ def test_folds_that_agree_perfectly_leave_no_doubt(constant, p_value, equivalent
 @pytest.mark.parametrize("few", [[], [0.1], [np.nan, 0.1], [np.nan] * 3])
 def test_fewer_than_two_folds_answer_nothing(few):
     assert set(stats.corrected_tests(few, 90, 10).values()) == {None}
+
+
+# intervals of metrics that have bounds
+
+
+def wild_folds(seed):
+    "Three to ten folds near 0, in the middle or near 1"
+    rng = np.random.default_rng(seed)
+    auc = rng.beta(*rng.choice([0.2, 1, 5, 40], 2), size=rng.integers(3, 11))
+    return pd.DataFrame(dict(roc_auc=auc.round(2), log_loss=-np.log(auc), n_train=70, n_test=30))
+
+
+@pytest.mark.parametrize("metric, greatest", [("roc_auc", 1), ("log_loss", np.inf)])
+def test_an_interval_stays_within_the_bounds_of_its_metric_and_loses_no_possible_truth(metric, greatest):
+    outside = 0
+    for folds in map(wild_folds, range(300)):
+        low, high = stats.interval(folds, metric)
+        plain_low, plain_high = stats.ci95(folds[metric], 70, 30)
+        assert 0 <= low <= folds[metric].mean() <= high <= greatest
+        for truth in np.linspace(0, 1, 21):
+            assert (low <= truth <= high) == (plain_low <= truth <= plain_high)
+        outside += plain_low < 0 or plain_high > greatest
+    assert outside > 50
+
+
+def test_folds_that_are_all_right_or_all_wrong_have_an_interval_without_width():
+    for x in (0.0, 1.0):
+        assert stats.interval(wild_folds(0).assign(roc_auc=x), "roc_auc") == (x, x)
+
+
+def test_seconds_may_be_more_than_one():
+    seconds = wild_folds(0).assign(fit_seconds=5.0)
+    assert stats.interval(seconds, "fit_seconds") == (5, 5)
+
+
+def test_a_difference_of_bounded_metrics_is_truncated_and_its_answers_stay():
+    a, b = a_run(folds=3), a_run(1, folds=3, backend="keras")
+    a = replace(a, folds=a.folds.assign(roc_auc=[1.0, 0.0, 1.0], log_loss=[9.0, 0.1, 9.0]))
+    b = replace(b, folds=b.folds.assign(roc_auc=[0.0, 0.1, 0.0], log_loss=[0.1, 0.1, 0.1]))
+    d = a.folds.roc_auc - b.folds.roc_auc
+    tests = stats.corrected_tests(d, a.folds.n_train.mean(), a.folds.n_test.mean())
+    c = contrast(a, b)
+    assert c.ci95 == (-1, 1) and tests["ci95"][0] < -1 and c.p_value == tests["p_value"]
+    assert contrast(a, b, "log_loss").ci95[1] > 9
 
 
 # contrasts of runs

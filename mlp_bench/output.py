@@ -15,6 +15,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +26,7 @@ from rich.table import Table
 from .core import InputError, format_duration, printable
 from .config import (BACKEND_TITLES, METRIC_TITLES, METRICS, NETWORKS, RANK_METRICS, SETTINGS,
                               format_metric, format_value, setting_title, short_plan, to_builtin)
-from .stats import contrasts, differing, interval
+from .stats import contrasts, differing, interval, undefined_notes
 from .figures import CAUTION
 from .tracking import results_of, sqlite_path, tracking_uri
 from .ranking import contrast, varying
@@ -63,12 +64,17 @@ def _print_for_programs(text):
     print(text.removesuffix("\n"), flush=True)
     sys.stdout = sys.stderr  # what is printed for people; the command sets it back
 
+def _with_null(content):  # for NaN and infinity
+    if isinstance(content, dict): return {k: _with_null(v) for k, v in content.items()}
+    if isinstance(content, (list, tuple)): return [_with_null(v) for v in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
+
 def write(
     path: str,  # a file, a pipe or a device; `-` for stdout
     content,  # text, or what becomes JSON
 ):
     "Put something where it belongs: into a file as a whole, or not at all"
-    text = content if isinstance(content, str) else json.dumps(content, indent=1)
+    text = content if isinstance(content, str) else json.dumps(_with_null(content), indent=1, allow_nan=False)
     if path in STDOUT: return _print_for_programs(text)
     place = Path(os.path.realpath(path))
     if os.path.exists(path) and not place.is_file(): return Path(path).write_text(text, encoding="utf-8")
@@ -156,6 +162,7 @@ def _notes(dataset, runs):
                "the time of all divided by their number.")
     if any(r.cached for r in runs):
         yield "* found in the store, not trained again (--force trains anew)"
+    yield from undefined_notes(runs[0].folds)
     if len(runs) > 1: yield from map(printable, contrasts(results_of(runs).folds).verdict)
     if dataset.target == "HeartDisease": yield CAUTION
 
@@ -215,6 +222,7 @@ def print_sweep(
     frame = settings.assign(rank=range(1, len(runs) + 1), fit_seconds=seconds)
     console.print(_headline(done.dataset, runs))
     console.print(_runs_table(console, frame, differing(settings), _scores(runs, [metric, *METRICS])))
+    for note in undefined_notes(runs[0].folds): console.print(note)
     if len(runs) > 1:
         console.print("The best of many looks better than it is: its luck on these folds is part of its "
                       "score. Judge it on other folds, such as --plan cv:10x1@1.")

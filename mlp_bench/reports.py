@@ -19,7 +19,7 @@ from .config import METRIC_TITLES, NETWORKS, SETTINGS, Config, parse_plan, prese
 from .data import load
 from .eda import audit
 from .evaluation import BACKENDS
-from .stats import MEASURES, contrasts, pretty, summary
+from .stats import MEASURES, contrasts, pretty, summary, undefined_notes
 from .figures import CAUTION, decision_chart, gallery, overview, precision_recall_chart
 from .tracking import results_of
 from .manager import run_all
@@ -76,9 +76,11 @@ def _figures(results):
 def _section(title, results, against):  # `against` is None for one run alone
     first = escape(results.settings.model[0])
     differences = "" if against is None else f"<h3>{first} against the others</h3>{_contrasts(against)}"
+    undefined = "".join(f"<p>{note}</p>" for note in undefined_notes(results.folds))
     further = pretty(summary(results.folds, tuple(MEASURES)))[[METRIC_TITLES[m] for m in MEASURES]]
-    return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(summary(results.folds)))}{differences}"
-            f"<h3>Further measures</h3>{_frame(further)}<h3>Figures</h3>{_figures(results)}</section>")
+    return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(summary(results.folds)))}{undefined}"
+            f"{differences}<h3>Further measures</h3>{_frame(further)}"
+            f"<h3>Figures</h3>{_figures(results)}</section>")
 
 # %% ../nbs/06d_reports.ipynb #b09aa5a8
 PACKAGES = ("mlp_bench", "numpy", "scipy", "scikit-learn", "pandas", "tensorflow", "keras", "mlflow")

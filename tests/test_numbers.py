@@ -1,5 +1,6 @@
 """Odd numbers in, sound probabilities out: or an error that says what diverged."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,14 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from mlp_bench import output
+from mlp_bench.core import InputError
 from mlp_bench.estimators import NumpyMLPClassifier
 from mlp_bench.data import Dataset
 from mlp_bench.features import RECIPES
 from mlp_bench.config import Config
-from mlp_bench.evaluation import evaluate
+from mlp_bench.evaluation import evaluate, splits
+from mlp_bench.manager import run
 from mlp_bench.models import final_model
 from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError
 
@@ -180,6 +184,65 @@ def test_the_same_seed_gives_the_same_bits_on_one_thread_and_two_and_again():
 
 def test_another_seed_gives_other_bits():
     assert not np.array_equal(probabilities(Z, Y, random_state=0), probabilities(Z, Y, random_state=1))
+
+
+# ---- rare classes
+
+
+def rare(rows, positives):
+    X = pd.DataFrame(dict(x=np.arange(rows)))
+    return Dataset("rare", X, (np.arange(rows) < positives).astype(int), "y", (0, 1))
+
+
+@pytest.mark.parametrize("plan, least", [("holdout", 4), ("cv:4", 4), ("cv:10", 10)])
+@pytest.mark.parametrize("rows", [20, 23, 57, 300, 1001])
+def test_each_part_of_a_split_has_both_classes_or_the_plan_is_refused(plan, least, rows):
+    for positives in range(1, 31):
+        table = rare(rows, min(positives, rows - 1))
+        y = table.y
+        if np.bincount(y).min() < least:
+            with pytest.raises(InputError, match=f"{plan} needs at least {least} rows of each class"):
+                splits(plan, table)
+        else:
+            assert all(set(y[part]) == {0, 1} for split in splits(plan, table) for part in split)
+
+
+def test_the_smallest_holdouts_have_both_classes_too():
+    for rows in range(8, 60):
+        for positives in range(4, rows - 3):
+            y = rare(rows, positives).y
+            ((train, test),) = splits("holdout", rare(rows, positives))
+            assert set(y[train]) == set(y[test]) == {0, 1} and not set(train) & set(test)
+
+
+def test_a_rare_class_has_an_auc_in_a_holdout_and_is_as_frequent_in_both_parts():
+    table = rare(300, 25)
+    ((train, test),) = splits("holdout", table)
+    assert (len(train), len(test)) == (180, 72) and (table.y[train].sum(), table.y[test].sum()) == (15, 6)
+    assert evaluate(Config(plan="holdout", epochs=1), table)[0].roc_auc.notna().all()
+
+
+def test_what_has_no_value_is_null_for_programs_and_never_nan(tmp_path):
+    none = [np.nan, float("inf"), -np.inf, np.float64("nan")]
+    output.write(str(tmp_path / "r.json"), dict(a=none, b=(1.5, dict(c=None))))
+    text = (tmp_path / "r.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == dict(a=[None] * 4, b=[1.5, dict(c=None)])
+
+
+def test_folds_of_one_class_are_told_to_people_and_null_for_programs(store, tmp_path, capsys):
+    hospitals = np.arange(40) // 10
+    y = np.where(hospitals == 3, 0, np.arange(40) % 2)
+    X = pd.DataFrame(dict(x=np.arange(40.0) % 7))
+    table = Dataset("wards", X, y, "y", (0, 1), hospitals)
+    done = [run(Config(backend=b, plan="groups", epochs=1), dataset=table) for b in ("numpy", "majority")]
+    aucs = done[0].folds.roc_auc
+    assert list(aucs.isna()) == [False] * 3 + [True] and done[0].metrics["roc_auc"] == aucs[:3].mean()
+    output.print_results(table, done)
+    said = " ".join(capsys.readouterr().out.split())
+    told = "ROC AUC has no value in 1 of 4 folds, whose test rows are of one class"
+    assert said.count(told) == 1
+    output.write(str(tmp_path / "r.json"), output.results_as_json(table, done))
+    json.loads((tmp_path / "r.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
 # ---- a long table

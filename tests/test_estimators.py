@@ -1,6 +1,7 @@
 """The two estimators as scikit-learn sees them."""
 
 import copy
+import inspect
 import pickle
 import random
 import subprocess
@@ -12,6 +13,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -68,6 +70,55 @@ def test_numpy_passes_scikit_learns_checks():
 @pytest.mark.slow
 def test_keras_passes_scikit_learns_checks():
     assert statuses(KerasMLPClassifier(epochs=5, learning_rate=0.01)) == {}
+
+
+def test_parameters_are_written_out_in_the_signature():
+    names = [n for n in inspect.signature(NumpyMLPClassifier).parameters]
+    assert sorted(names) == sorted(NumpyMLPClassifier().get_params()) and "given" not in names
+
+
+@pytest.mark.parametrize("cls", BACKENDS)
+def test_names_of_scikit_learn_s_network_are_refused_with_ours(cls):
+    theirs = dict(max_iter=200, alpha=1e-4, solver="adam", learning_rate_init=1e-3, n_iter_no_change=5)
+    MLPClassifier(**theirs)
+    with pytest.raises(TypeError) as refused:
+        cls(**theirs, warm_start=True)
+    assert str(refused.value) == (
+        f"{cls.__name__}: max_iter is called epochs here; alpha is called l2 (on another scale) here; "
+        "solver is called optimizer here; learning_rate_init is called learning_rate here; "
+        "n_iter_no_change is called patience here; there is no warm_start."
+    )
+
+
+@pytest.mark.parametrize(
+    "theirs, ours", [(dict(activation="logistic"), "'sigmoid'"), (dict(batch_size="auto"), "a number")]
+)
+def test_values_of_scikit_learn_s_network_are_refused_with_ours(theirs, ours):
+    MLPClassifier(max_iter=1, **theirs)
+    with pytest.raises(ValueError, match=f"{ours} here"):
+        NumpyMLPClassifier(**theirs).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_alpha_is_twice_l2_times_the_rows_of_a_batch_as_the_guide_says():
+    rows, rate, alpha = len(X), 0.1, 3.0
+    shared = dict(hidden_layer_sizes=(4,), batch_size=rows, random_state=0)
+
+    def theirs(rate, alpha):  # the weights after one step of gradient descent on all rows
+        net = MLPClassifier(
+            solver="sgd", momentum=0, max_iter=1, learning_rate_init=rate, alpha=alpha, **shared
+        )
+        return net.fit(X, y).coefs_[0]
+
+    def ours(rate, l2):
+        net = NumpyMLPClassifier(
+            optimizer="sgd", dropout=0, epochs=1, dtype="float64", learning_rate=rate, l2=l2, **shared
+        )
+        return net.fit(X, y).coefs_[0]
+
+    for step, penalty in (theirs, alpha), (ours, alpha / (2 * rows)):
+        shrunk = (step(rate, penalty) - step(rate, 0)) / step(1e-12, 0)  # over the weights at the start
+        np.testing.assert_allclose(shrunk, -rate * alpha / rows, rtol=1e-6)
 
 
 def test_both_signatures_are_the_same():

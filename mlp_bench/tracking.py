@@ -50,8 +50,8 @@ def tracking_uri() -> str:  # absolute
         raise InputError(f"The store {given!r} is a folder. MLflow no longer writes file stores: move it "
                          "once with `mlflow migrate-filestore`, or set MLFLOW_TRACKING_URI to another store.")
     if scheme != "sqlite": return scheme + colon + rest
-    if not rest.startswith("///"):
-        raise InputError(f"The store {given!r} names no file: write sqlite:///FILE.")
+    if not rest.startswith("///") or "?" in rest:
+        raise InputError(f"The store {given!r} names no file: write sqlite:///FILE, and %3F for a ? in it.")
     path = Path(unquote(rest.removeprefix("///"))).absolute()
     return f"sqlite:///{quote(str(path))}"
 
@@ -94,10 +94,9 @@ def check_writable(
     db: Path,  # of the SQLite file
 ):
     "Raise one sentence if a store cannot be written there"
-    if os.path.lexists(db) and not db.is_file() or set("?#%") & set(str(db)):
+    if os.path.lexists(db) and not db.is_file():
         raise InputError(f"The run store cannot live at {db}: it must be a file (no folder, and neither "
-                         "a device, a pipe or a link to nothing), and its path free of '?', '#' and '%'; "
-                         "change folder, or set MLFLOW_TRACKING_URI.")
+                         "a device, a pipe or a link to nothing); change folder, or set MLFLOW_TRACKING_URI.")
     if not (os.access(db.parent, os.W_OK) and (os.access(db, os.W_OK) or not db.exists())):
         raise InputError(f"The run store cannot be written at {db}: its folder does not exist, or you may "
                          "not write there; change folder, or set MLFLOW_TRACKING_URI.")
@@ -113,6 +112,11 @@ def _import_mlflow():
     import mlflow
     for name in ("mlflow", "alembic"): logging.getLogger(name).setLevel(logging.CRITICAL)  # else tracebacks
     return mlflow
+
+# %% ../nbs/05d_tracking.ipynb #56761c8d
+def _client(uri):  # of a store
+    mlflow = _import_mlflow()
+    return mlflow.MlflowClient(tracking_uri=re.sub("^sqlite:", "sqlite+pysqlite:", uri))
 
 # %% ../nbs/05d_tracking.ipynb #ccc0809f
 @contextmanager
@@ -148,9 +152,9 @@ def _experiment(client, home, name=EXPERIMENT):  # its id; `home`: address of a 
     return experiment.experiment_id
 
 # %% ../nbs/05d_tracking.ipynb #fab9fe55
-def _create_store(mlflow, db, home):
+def _create_store(db, home):
     new = Path(f"{db}.new-{uuid.uuid4().hex}")
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{quote(str(new))}")
+    client = _client(f"sqlite:///{quote(str(new))}")
     try:
         _experiment(client, home)
         os.replace(new, db)
@@ -179,14 +183,14 @@ def connect() -> tuple:  # an MlflowClient, and the id of the experiment for new
     db = sqlite_path(uri)
     if db: check_writable(db)
     else: check_server(uri)
-    mlflow = _import_mlflow()
+    _import_mlflow()
     from filelock import FileLock
     home = _own_folder().as_uri() if db else None
     lock = FileLock(f"{db}.lock", timeout=120) if db else nullcontext()
     failed = f"The run store {redact(uri)} cannot be opened"
     with as_input_error(failed, "check MLFLOW_TRACKING_URI", ImportError, ValueError), lock:
-        if db and not (db.exists() and db.stat().st_size): _create_store(mlflow, db, home)
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        if db and not (db.exists() and db.stat().st_size): _create_store(db, home)
+        client = _client(uri)
         return client, _experiment(client, home)
 
 # %% ../nbs/05d_tracking.ipynb #0da04582

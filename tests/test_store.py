@@ -515,3 +515,19 @@ def test_a_label_that_looks_like_mathematics_is_text(store):
     frame = load("heart").X.assign(t=np.where(load("heart").y == 1, r"$\frac$", "$"))
     frame.to_csv("t.csv", index=False)
     assert run(replace(SMALL, data="t.csv", target="t")).run_id
+
+
+@pytest.mark.parametrize("name", ["C#", "100%", "100%25", "was?", "mes données"])
+def test_a_folder_may_have_any_name(name, no_store, monkeypatch):
+    (no_store / name).mkdir()
+    monkeypatch.chdir(no_store / name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    load("heart").X.head(3).to_csv("rows.csv", index=False)
+    commands = [["run", "--backend", "logistic", "--plan", "cv:2"], ["rank"]]
+    done = [CliRunner().invoke(app, command) for command in commands]
+    (run_id,) = runs().run_id
+    commands = [["predict", run_id, "rows.csv"], ["purge", "--run", run_id, "--yes"]]
+    done += [CliRunner().invoke(app, command) for command in commands]
+    assert [d.exit_code for d in done] == [0] * 4, [d.output for d in done]
+    assert len(done[2].stdout.splitlines()) == 4 and runs().empty
+    assert [p.name for p in no_store.iterdir()] == [name] and not list(Path("mlartifacts").rglob("*.*"))

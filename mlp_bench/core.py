@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['InputError', 'first_line', 'user_message', 'shorten', 'printable', 'require', 'versions', 'format_duration',
-           'call_with_timeout', 'exit_with_parent']
+           'call_with_timeout', 'exit_with_parent', 'without_autologging']
 
 # %% ../nbs/00a_core.ipynb #099950d8
 import os
 import platform
 import re
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 
@@ -122,3 +124,11 @@ def exit_with_parent(
     "End this worker, within a second or two, when the process that it computes for has ended"
     if os.getpid() == master: return
     threading.Thread(target=_exit_without, args=[os.getppid(), master], daemon=True).start()
+
+# %% ../nbs/00a_core.ipynb #095d5cbe
+@contextmanager
+def without_autologging():
+    "Keep MLflow from logging what is fitted meanwhile; also a decorator"
+    if "mlflow" not in sys.modules: return (yield)
+    from mlflow.utils.autologging_utils import disable_autologging
+    with disable_autologging(): yield

@@ -12,6 +12,7 @@ from scipy.stats import chi2_contingency, fisher_exact
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
+from .core import without_autologging
 from .reading import is_numeric
 
 # %% ../nbs/00_eda.ipynb #6e391a21
@@ -197,6 +198,7 @@ def _shift(X, y, groups):
         yield from _column_shift(X, part == np.bincount(part).argmax(), "the largest group from the others")
 
 # %% ../nbs/00_eda.ipynb #06baa2c2
+@without_autologging()
 def audit(
     dataset,  # Dataset
 ) -> pd.DataFrame:  # columns check, column, rows, finding; no rows if nothing was found

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import require
+from .core import require, without_autologging
 from .config import BACKEND_TITLES, Config
 from .data import Dataset, load
 from .evaluation import BOOSTERS, check, evaluate, folds_of, key, summarise
@@ -158,6 +158,7 @@ def complete_evaluation(
     "Put together what a run will hold"
     return Evaluation(folds, oof, curve, summarise(folds, oof), model, stored_figures(oof, model))
 
+@without_autologging()
 def measure(
     config: Config,  # the settings
     dataset: Dataset,  # the table

@@ -12,6 +12,7 @@ from html import escape
 import pandas as pd
 from fastcore.imports import ipython_shell
 
+from .core import InputError, shorten
 from .config import LOWER_IS_BETTER, RANK_METRICS, SETTINGS, Config, check_choice, parse_plan
 from .stats import Contrast, by_model, contrasts, paired_contrast, pretty, summary
 from .figures import CAUTION, gallery, overview
@@ -28,10 +29,6 @@ def varying(
     return [n for n in names if frame[n].map(str).nunique() > 1]
 
 # %% ../nbs/06f_ranking.ipynb #b73eac8a
-def _chosen(frame, plan, dataset):
-    if plan: frame = frame[frame.plan.map(parse_plan) == parse_plan(plan)]
-    return frame[frame.dataset == dataset] if dataset else frame
-
 def ranked(
     frame: pd.DataFrame,  # from `runs`
     metric: str,  # to rank by
@@ -43,6 +40,17 @@ def ranked(
     place = frame.groupby(groups)[metric].rank(ascending=metric in LOWER_IS_BETTER, method="first")
     return frame.assign(rank=place.astype("Int64")).sort_values([*groups, "rank"], ignore_index=True)
 
+# %% ../nbs/06f_ranking.ipynb #6784b389
+def _with(frame, column, value, on):  # `on`: how a sentence puts it
+    chosen = frame[frame[column] == value]
+    if len(chosen) == 0 < len(frame):
+        raise InputError(f"No run {on} {value}; there are runs {on} {shorten(frame[column].unique())}.")
+    return chosen
+
+def _chosen(frame, plan, dataset):  # `frame` is from `ranked`
+    if dataset: frame = _with(frame, "dataset", dataset, "on")
+    return _with(frame, "plan", parse_plan(plan), "under") if plan else frame
+
 # %% ../nbs/06f_ranking.ipynb #407523eb
 def rank(
     metric: str = "roc_auc",  # what to rank by
@@ -52,9 +60,8 @@ def rank(
 ) -> pd.DataFrame:  # rank, run_id, dataset, target (if several), plan, backend, what differs, metrics
     "The best runs, counted separately for each table and plan"
     check_choice("metric", metric, RANK_METRICS)
-    frame = _chosen(runs(), plan, dataset)
+    frame = _chosen(ranked(runs(), metric), plan, dataset)
     metrics = [metric, *(m for m in RANK_METRICS if m != metric)] if len(frame) else RANK_METRICS
-    frame = ranked(frame, metric)
     target = ["target"] if frame.target.nunique() > 1 else []
     settings = varying(frame)
     if top: frame = frame[frame["rank"] <= top]

@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            for module in "dashboard", "report":  # whose tests share what took long to make
+            for module in "dashboard", "report", "encodings":  # whose tests share what took long to make
                 if f"test_{module}.py" in nodeid:
                     return module
             if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]:

@@ -743,3 +743,13 @@ def test_purge_asks_and_deletes_only_what_was_named(store):
     invoke("purge", "--run", first, "--yes")
     left = CliRunner().invoke(app, ["rank", "--json", "rank.json"])
     assert left.exit_code == 0 and [r["run_id"] for r in results("rank.json")] == [second]
+
+
+def test_a_table_or_plan_that_no_run_has_is_answered_with_those_there_are(trained):
+    assert "No run on hart; there are runs on heart." in invoke("rank", "--data", "hart", code=2).stderr
+    assert "there are runs under cv:2x1@2026." in invoke("rank", "--plan", "cv:9", code=2).stderr
+    assert "No runs yet" not in invoke("rank", "--data", "heart", "--plan", "cv:2").output
+
+
+def test_without_any_run_a_filter_finds_an_empty_store(store):
+    assert "No runs yet" in invoke("rank", "--data", "hart").stdout

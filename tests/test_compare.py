@@ -200,7 +200,10 @@ def test_rank_counts_like_with_like(store):
     assert list(best.plan) == ["cv:2x1@2026"] * 2 + ["cv:3x1@2026"]
     assert list(ranking.rank("accuracy", top=1).backend) == ["logistic", "majority"]
     assert list(ranking.rank(plan="cv:3").plan) == ["cv:3x1@2026"]
-    assert ranking.rank(dataset="other").empty
+    with pytest.raises(InputError, match="No run on hart; there are runs on heart."):
+        ranking.rank(dataset="hart")
+    with pytest.raises(InputError, match="No run under cv:9x1@2026; there are runs under cv:2x1@2026, cv"):
+        ranking.rank(plan="cv:9")
 
 
 def test_two_targets_of_a_table_are_ranked_and_shown_apart(store):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from forks import answer_of
 
+import mlp_bench
 from mlp_bench.config import Config
 from mlp_bench.data import load
 
@@ -117,6 +118,19 @@ def _their_own_fit(folder):
 
 def test_autologging_goes_on_after_our_run(store):
     assert answer_of(_their_own_fit, str(store)) == 1
+
+
+@pytest.mark.parametrize("backend", ["numpy", "keras"])
+def test_a_classifier_is_kept_by_mlflow_with_its_type_vouched_for(backend, tmp_path):
+    import mlflow
+
+    name = {"numpy": "estimators.NumpyMLPClassifier", "keras": "keras_mlp.KerasMLPClassifier"}[backend]
+    X, y = np.random.default_rng(0).random((40, 3)), np.arange(40) % 2
+    model = getattr(mlp_bench, name.partition(".")[2])(epochs=2, random_state=0).fit(X, y)
+    types = dict(skops_trusted_types=[f"mlp_bench.{name}"], pip_requirements=["mlp_bench"])
+    mlflow.sklearn.save_model(model, tmp_path / "kept", **types)
+    again = mlflow.sklearn.load_model(tmp_path / "kept")
+    assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
 def test_where_nobody_uses_mlflow_nothing_of_it_is_imported_to_measure():

@@ -23,7 +23,7 @@ from typer.core import TyperCommand
 
 from .core import InputError, printable, user_message
 from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, NETWORKS, RANK_METRICS, SETTINGS,
-                              check_choice, either, format_value, preset)
+                              Config, check_choice, either, format_value, preset)
 
 # %% ../nbs/07_cli.ipynb #e76d5530
 app = typer.Typer(
@@ -121,7 +121,7 @@ def _configs(settings, preset_name, backends):
 def _train_all(configs, force):
     from mlp_bench import data, evaluation, manager, output
     for c in configs: evaluation.check(c)
-    dataset = data.load(configs[0].data, configs[0].target, configs[0].positive)
+    dataset = data.dataset_of(configs[0])
     for c in configs: evaluation.folds_of(c, dataset)
     with output.progress_bar() as progress:
         return dataset, manager.run_all(configs, force, progress, dataset)
@@ -139,7 +139,7 @@ def _phrase(setting):  # as a sentence, with the words to choose from
     return f"{setting.help[0].upper()}{setting.help[1:]}{choice}."
 
 # %% ../nbs/07_cli.ipynb #c7c70003
-ONE_VALUE = ("data", "target", "positive", "plan")  # settings that are no list in a sweep
+ONE_VALUE = ("data", *Config().reading, "plan")  # settings that are no list in a sweep
 
 def _setting(name, listed=False):  # the option of a setting
     s = SETTINGS[name]
@@ -248,15 +248,20 @@ def audit(
     data: _argument(f"heart, heart-restored, {SOURCES}"),
     target: _setting("target") = None,
     positive: _setting("positive") = None,
+    encoding: _setting("encoding") = None,
+    header: _setting("header") = None,
+    drop_unlabelled: _setting("drop_unlabelled") = None,
     json_file: _json("Write the findings to FILE.") = None,
 ):
     "Look a table over for leaks, duplicates and other faults. Better before any model is trained."
     from mlp_bench import eda, output
     from mlp_bench.data import load
-    dataset = load(data, target, positive)
+    how = dict(positive=positive, encoding=encoding, header=header, drop_unlabelled=drop_unlabelled)
+    dataset = load(data, target, **_given(how))
     findings = eda.audit(dataset)
-    if json_file: output.write(json_file, findings.to_json(orient="records", indent=1))
+    if json_file: output.write(json_file, output.audit_as_json(dataset, findings))
     print(printable(dataset))
+    if dataset.assumed: print(printable(dataset.assumption_line))
     for f in findings.itertuples(): print(f"- {f.check}: {printable(f.finding)}")
     some = "Each is a question to those who made the table, not a verdict."
     none = "That is no proof that all is well: what has left no trace in the table cannot be found in it."
@@ -304,6 +309,9 @@ def report(
     data: _argument(f"heart (with heart-restored), {SOURCES}") = "heart",
     target: _setting("target") = None,
     positive: _setting("positive") = None,
+    encoding: _setting("encoding") = None,
+    header: _setting("header") = None,
+    drop_unlabelled: _setting("drop_unlabelled") = None,
     plan: _setting("plan") = None,
     preset: _option("plain, or tuned: recipe and settings that help small networks.", str) = "plain",
     ensemble: _setting("ensemble") = None,
@@ -318,7 +326,9 @@ def report(
     from mlp_bench import output, reports
     check_choice("backend", backend, ("both", *NETWORKS))
     backends = tuple(b for b in reports.REPORT_BACKENDS if b not in NETWORKS or backend in ("both", b))
-    settings = _given(dict(target=target, positive=positive, plan=plan, ensemble=ensemble, seed=seed))
+    settings = _given(dict(
+        target=target, positive=positive, encoding=encoding, header=header, drop_unlabelled=drop_unlabelled,
+        plan=plan, ensemble=ensemble, seed=seed))
     command = shlex.join(["mlp_bench", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else None
     with output.progress_bar() as progress:
         page = reports.report(data, preset, backends, margin, command, progress, **settings)
@@ -329,15 +339,20 @@ def report(
 @command()
 def predict(
     run_id: _stored_run,
-    file: _argument("CSV or Parquet with the columns that the model was trained on."),
+    file: _argument("A table with the columns that the model was trained on."),
+    encoding: _setting("encoding") = None,
+    header: _setting("header") = None,
     out: _option("Write the predictions to FILE instead of to the screen.", metavar="FILE") = None,
 ):
     """Predict the rows of a file with a stored run. The answer is a CSV: probability p of the positive class,
     and label."""
     from mlp_bench import figures, manager, output, reading
     model = manager.load_model(run_id)
-    texts = [column for column, kind in model.columns.items() if kind == "categorical"]
-    predictions = model.predict(reading.read_table(file, texts))
+    how = dict(encoding=model.config.encoding, header=model.config.header)
+    how |= _given(dict(encoding=encoding, header=header))
+    table = reading.read_table(file, kinds=model.kinds, **how)
+    if table.notes: _say(f"Assumed: {'; '.join(table.notes)}.")
+    predictions = model.predict(table.frame.reset_index(drop=True))
     output.write(out or "-", reading.safe_csv(predictions))
     if model.target == "HeartDisease": _say(figures.CAUTION)
 

@@ -35,8 +35,9 @@ from .core import InputError, format_duration, require
 from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, METRIC_TITLES, NETWORKS, PRESETS,
                               RANK_METRICS, SETTINGS, Config, Setting, format_metric, format_value,
                               setting_title, short_plan)
-from .reading import is_numeric, read_table, safe_csv
-from .data import Dataset, load
+from .columns import is_numeric
+from .reading import SUFFIXES, Table, read_table, safe_csv
+from .data import Dataset, dataset_of
 from .evaluation import BACKENDS, check, folds_of, key
 from .stats import by_model, contrasts, differing, pretty, same_folds, summary
 from .figures import (CAUTION, Chart, Line, calibration_chart, confusion_chart, fold_chart, gallery,
@@ -69,7 +70,7 @@ class Page:
         self.chips = w.HBox()  # the chosen runs as buttons
         self.get_run = lru_cache(50)(get_run)
         self.load_model = lru_cache(20)(load_model)
-        self.load = lru_cache(4)(lambda written, *table: load(*table))
+        self.load = lru_cache(4)(lambda written, config: dataset_of(config))
 
 # %% ../nbs/06_compare.ipynb #afbea426
 @patch
@@ -175,7 +176,7 @@ def settings(self: Page) -> w.Widget:
     self.inputs = {name: input_of(s) for name, s in SETTINGS.items()}
     together = "Preset<em>settings that go together</em>"
     self.preset = w.Dropdown(options=list(PRESETS), description=together, **WIDE)
-    self.upload = w.FileUpload(accept=".csv,.parquet", description="Upload a table, up to 200 MB …",
+    self.upload = w.FileUpload(accept=",".join(SUFFIXES), description="Upload a table, up to 200 MB …",
                                layout=WIDE["layout"])
     more = w.Checkbox(description="More settings", indent=False)
     main = w.GridBox([*(self.inputs[name] for name in MAIN), self.preset]).add_class("fields")
@@ -198,13 +199,14 @@ def fill(self: Page):  # the preset is filled in
 @patch
 def look_at_table(self: Page):  # says what a file holds, and offers what it can predict
     path = self.inputs["data"].value.strip()
-    frame = read_table(path) if os.path.isfile(path) else pd.DataFrame()
+    table = read_table(path) if os.path.isfile(path) else Table(pd.DataFrame(), {}, [])
+    frame = table.frame
     targets = [c for c in frame if frame[c].nunique() == 2]
     self.inputs["target"].options = targets
     self.inputs["target"].value = targets[0] if len(targets) == 1 else ""
     if frame.empty: return
     size = f"{len(frame):,} rows, {frame.shape[1]} columns, {len(targets)} with two labels"
-    self.say(f"{Path(path).name}: {size}.")
+    self.say("; ".join([f"{Path(path).name}: {size}", *table.notes]) + ".")
 
 # %% ../nbs/06_compare.ipynb #8053f892
 def store_upload(
@@ -214,8 +216,8 @@ def store_upload(
 ) -> str:  # the path
     "Keep a file that was sent, under a harmless name"
     stem, _, ending = re.sub(r"[^\w.\- ]", "_", Path(name.replace("\\", "/")).name).rpartition(".")
-    if ending.lower() not in ("csv", "parquet"):
-        raise InputError(f"{name[:80]!r} is not a table: upload a CSV or Parquet file.")
+    if f".{ending.lower()}" not in SUFFIXES:
+        raise InputError(f"{name[:80]!r} is not a table: upload one of {', '.join(SUFFIXES)}.")
     digest = hashlib.sha256(content).hexdigest()[:8]  # the same file again has the same name
     path = Path(folder, f"{stem.strip('. ')[:80]}-{digest}.{ending.lower()}")
     path.parent.mkdir(exist_ok=True)
@@ -255,7 +257,7 @@ def training(self: Page) -> w.Widget:
 @patch
 def dataset(self: Page, config: Config) -> Dataset:  # read again when its file was written anew
     written = os.stat(config.data).st_mtime_ns if os.path.isfile(config.data) else None
-    return self.load(written, config.data, config.target, config.positive)
+    return self.load(written, Config(config.data, **config.reading))
 
 # %% ../nbs/06_compare.ipynb #a4d843e9
 @patch

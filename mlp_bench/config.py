@@ -56,7 +56,7 @@ class Config:
     "One model, on one table, judged by one plan"
     data: str = _row(
         "heart", "Data",
-        "a table: heart or heart-restored (bundled), kaggle:owner/slug (downloads), or a CSV or Parquet file")
+        "a table: heart or heart-restored (bundled), kaggle:owner/slug (downloads), or a file")
     target: str | None = _row(None, "Target column", "column to predict; known for heart")
     positive: str | None = _row(
         None, "Positive label", "label that counts as positive; else the second in sorted order")
@@ -115,6 +115,11 @@ class Config:
     seed: int = _row(
         0, "Seed", "seed of initial weights, shuffles and dropout",
         bounds=(0, 2**32 - 1, "both"), read_by=SEEDED)
+    encoding: str | None = _row(
+        None, "Encoding", "of a text file, such as cp1252; UTF-8, or UTF-16 by its mark, unless given")
+    header: bool = _row(True, "Header", "whether the columns of a text file have names")
+    drop_unlabelled: bool = _row(
+        False, "Drop unlabelled", "leave out rows without an outcome, and say how many")
 
     def __post_init__(self):
         for s in SETTINGS.values(): object.__setattr__(self, s.name, s.normalise(getattr(self, s.name)))
@@ -211,6 +216,13 @@ def format_value(value):
     "A setting's value for people"
     if isinstance(value, tuple): return "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+# %% ../nbs/05a_config.ipynb #60d0612d
+@patch(as_prop=True)
+def reading(self: Config) -> dict:  # keywords of `load`
+    "How the table is read"
+    names = "target", "positive", "encoding", "header", "drop_unlabelled"
+    return {name: getattr(self, name) for name in names}
 
 # %% ../nbs/05a_config.ipynb #b24c06df
 PRESETS = {

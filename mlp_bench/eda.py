@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
 from .core import without_autologging
-from .reading import is_numeric
+from .columns import date_format, is_numeric, read_numbers, words_of
 
 # %% ../nbs/00_eda.ipynb #6e391a21
 def rank_auc(
@@ -40,13 +40,22 @@ def _duplicates(X, y):
                      "no model can get them all right.")
 
 # %% ../nbs/00_eda.ipynb #c1c386c3
-def _useless(X):
-    "Columns with one value, and columns of whole numbers or texts that differ in nearly every row"
+def _doubt(column):
+    "Why a text column may be one of numbers or dates; empty if it looks like neither"
+    if is_numeric(column): return ""
+    words = words_of(column)
+    notes = read_numbers(words)[2]
+    return notes[0] if notes else "dates" if date_format(words.unique) else ""
+
+def _useless(X, amounts=()):
+    "Columns with one value, whole numbers or texts that differ in nearly every row, and doubtful kinds"
     for c in X:
+        doubt = _doubt(X[c])
+        if doubt not in ("", "dates"): yield "doubtful kind", c, len(X), f"{c} is {doubt}."
         if X[c].nunique(dropna=False) == 1:
             yield "constant", c, len(X), f"{c} has the same value in every row."
         whole = not is_numeric(X[c]) or (X[c].dropna() % 1 == 0).all()
-        if len(X) >= 50 and whole and X[c].nunique() > 0.98 * len(X):
+        if len(X) >= 50 and whole and not doubt and c not in amounts and X[c].nunique() > 0.98 * len(X):
             yield ("identifier", c, len(X), f"{c} is different in nearly every row, like a record number: "
                    "leave it out.")
 
@@ -204,7 +213,8 @@ def audit(
 ) -> pd.DataFrame:  # columns check, column, rows, finding; no rows if nothing was found
     "Look a table over for leaks and other faults, knowing nothing about what its columns mean"
     X, y, groups = dataset.X.reset_index(drop=True), dataset.y, dataset.groups
-    findings = [*_duplicates(X, y), *_useless(X)]
+    amounts = [c for c, kind in dataset.kinds.items() if kind.amount]
+    findings = [*_duplicates(X, y), *_useless(X, amounts)]
     if len(y) > 5_000:  # a sample, in the order of the file, is enough for the rest
         rows = np.sort(np.random.default_rng(0).choice(len(y), 5_000, replace=False))
         X, y, groups = X.iloc[rows].reset_index(drop=True), y[rows], None if groups is None else groups[rows]

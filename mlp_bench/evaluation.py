@@ -193,9 +193,10 @@ def key(
 ) -> str:  # 64 hexadecimal digits
     "The name of everything that can change the numbers"
     plan = parse_plan(config.plan)
+    dates = ["dates"] * any(kind.date for kind in dataset.kinds.values())  # once they were categories
     facts = dict(
         settings=_settings(config), backend=config.backend, plan=PLAN_VERSIONS.get(plan, plan),
-        recipe=[config.recipe, RECIPE_VERSIONS[config.recipe]],
+        recipe=[config.recipe, RECIPE_VERSIONS[config.recipe], *dates],
         table=dataset.fingerprint, target=dataset.target, classes=[str(c) for c in dataset.classes],
         groups=[str(g) for g in dataset.groups] if plan == "groups" else None,
         algorithm=ALGORITHMS.get(config.backend, 1),

@@ -9,7 +9,7 @@ __all__ = ['STORED_TYPES', 'MAX_UNFOLDED', 'MAX_SCHEMA', 'Model', 'prepare_final
 # %% ../nbs/05c_models.ipynb #ae97ba94
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator
 
 from .core import InputError, first_line, require
 from .config import NETWORKS, Config, to_builtin
-from .reading import is_numeric
+from .columns import Kind, is_numeric
 from .data import Dataset
 from .features import TRUSTED, recipe
 from .estimators import layer_sizes
@@ -39,6 +39,7 @@ class Model:
     columns: dict  # raw column → `numeric` or `categorical`
     prep: BaseEstimator  # fitted recipe
     net: object  # fitted, has `predict_proba`
+    kinds: dict = field(default_factory=dict)  # how each raw column is read: its name → `Kind`
 
 @patch
 def predict(
@@ -67,8 +68,10 @@ def as_model(
     net: BaseEstimator,  # fitted on its features
 ) -> Model:  # ready to predict
     "A fitted estimator with what it takes to predict from raw columns"
-    kinds = {c: "numeric" if is_numeric(dataset.X[c]) else "categorical" for c in dataset.X}
-    return Model(config, [to_builtin(c) for c in dataset.classes], dataset.target, kinds, prep, net)
+    columns = {c: "numeric" if is_numeric(dataset.X[c]) else "categorical" for c in dataset.X}
+    kinds = dataset.kinds or {c: Kind(kind == "categorical") for c, kind in columns.items()}
+    classes = [to_builtin(c) for c in dataset.classes]
+    return Model(config, classes, dataset.target, columns, prep, net, kinds)
 
 def final_model(
     config: Config,  # the settings
@@ -100,7 +103,7 @@ def save_model(
     "Write `config.json`, `preprocess.skops` and the weights"
     import skops.io
     backend, net = model.config.backend, model.net
-    about = dict(classes=model.classes, target=model.target, columns=model.columns)
+    about = dict(classes=model.classes, target=model.target, columns=model.columns, kinds=model.kinds)
     facts = dict(config=asdict(model.config), **about)
     (folder / "config.json").write_text(json.dumps(facts, indent=1))
     skops.io.dump(model.prep, folder / "preprocess.skops")
@@ -161,13 +164,15 @@ def _read(folder):
     facts = json.loads((folder / "config.json").read_text())
     config = Config(**facts.pop("config"))
     check(config)
+    kinds = facts.pop("kinds", None) or {c: [kind != "numeric"] for c, kind in facts["columns"].items()}
     if set(facts) != {"classes", "target", "columns"} or len(facts["classes"]) != 2:
         raise ValueError("its config.json is not one that save_model wrote")
     prep = _read_skops(folder / "preprocess.skops")
     if config.backend in NETWORKS: net = _read_network(config, folder / "weights.safetensors")
     elif config.backend in BOOSTERS: net = _read_booster(config, folder)
     else: net = _read_skops(folder / "estimator.skops")
-    return Model(config, list(facts["classes"]), facts["target"], dict(facts["columns"]), prep, net)
+    kinds = {c: Kind(*kind) for c, kind in kinds.items()}
+    return Model(config, list(facts["classes"]), facts["target"], dict(facts["columns"]), prep, net, kinds)
 
 def read_model(
     folder: Path,  # written by `save_model`

@@ -6,6 +6,7 @@
 __all__ = ['TOLD_APART', 'GRID', 'varying', 'ranked', 'rank', 'contrast', 'bar', 'Comparison', 'compare']
 
 # %% ../nbs/06f_ranking.ipynb #8c38fb29
+import os
 from dataclasses import dataclass
 from html import escape
 
@@ -14,6 +15,7 @@ from fastcore.imports import ipython_shell
 
 from .core import InputError, shorten
 from .config import LOWER_IS_BETTER, RANK_METRICS, SETTINGS, Config, check_choice, parse_plan
+from .data import dataset_of
 from .stats import Contrast, by_model, contrasts, paired_contrast, pretty, summary
 from .figures import CAUTION, gallery, overview
 from .tracking import Results, Run, results_of, runs
@@ -96,35 +98,39 @@ class Comparison:
     results: Results  # the same as tidy tables
     table: pd.DataFrame  # see `summary`
     verdict: str  # a sentence for each backend after the first, see `contrasts`
+    assumed: str = ""  # what was taken for granted when the table was read
 
     def __repr__(self): return f"Comparison of {', '.join(self.table.index)}: see .table, .verdict and .runs"
 
 # %% ../nbs/06f_ranking.ipynb #964490f2
-def _comparison(configs, progress=None):
+def _comparison(configs, progress=None, table=None):
     from mlp_bench.manager import run_all  # which imports scikit-learn; whoever ranks does not wait for it
-    runs = run_all(configs, progress=progress)
+    dataset = dataset_of(configs[0], table)
+    runs = run_all(configs, progress=progress, dataset=dataset)
     results = results_of(runs)
     verdict = " ".join(contrasts(results.folds).verdict) if len(runs) > 1 else ""
-    return Comparison(runs, results, summary(results.folds), verdict)
+    return Comparison(runs, results, summary(results.folds), verdict, dataset.assumption_line)
 
 # %% ../nbs/06f_ranking.ipynb #e35387b9
 GRID = """<style>.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:16px}
 .figures figure{margin:0}.figures svg{width:100%;height:auto}
 .figures figcaption{font-size:.85em;opacity:.75}</style>"""
 
-def _display(configs, progress):
+def _display(configs, progress, table):
     from IPython.display import HTML, display
     handle = display(HTML(bar(0, "Starting")), display_id=True) if progress else None
-    comparison = _comparison(configs, lambda share, text: handle and handle.update(HTML(bar(share, text))))
+    def tell(share, text): return handle and handle.update(HTML(bar(share, text)))
+    comparison = _comparison(configs, tell, table)
     if handle: handle.update(HTML(bar(1, "Done.")))
     figures = gallery(overview(comparison.results.predictions, comparison.results.curves))
     verdict = f"<p><b>{escape(comparison.verdict)}</b></p>"
+    if comparison.assumed: display(HTML(f"<p>{escape(comparison.assumed)}</p>"))
     display(pretty(comparison.table).T, HTML(f"{GRID}{verdict}{figures}<p>{CAUTION}</p>"))
     return comparison
 
 # %% ../nbs/06f_ranking.ipynb #42b43143
 def compare(
-    source: str = "heart",  # `heart`, `heart-restored`, `kaggle:owner/slug`, or a CSV or Parquet file
+    source: object = "heart",  # a DataFrame, or as for `load`: heart, kaggle:owner/slug, the path of a table
     target: str | None = None,  # the column to predict
     positive: str | None = None,  # the label that counts as positive
     plan: str = "cv:10x1",  # see `parse_plan`
@@ -133,10 +139,13 @@ def compare(
     **settings,  # any other field of `Config`
 ) -> Comparison:  # with `runs`, `table`, `verdict`
     "Train the same network with each backend, and show table, verdict and figures"
-    settings |= dict(data=source, target=target, positive=positive, plan=plan)
+    named = isinstance(source, (str, os.PathLike))
+    settings |= dict(data=str(source) if named else "DataFrame", target=target, positive=positive, plan=plan)
     for name in settings: check_choice("setting", name, SETTINGS)
     configs = [Config(backend=b, **settings) for b in backends]
-    if hasattr(ipython_shell(), "kernel"): return _display(configs, progress)
-    comparison = _comparison(configs)
+    table = None if named else source
+    if hasattr(ipython_shell(), "kernel"): return _display(configs, progress, table)
+    comparison = _comparison(configs, None, table)
+    if comparison.assumed: print(comparison.assumed)
     print(pretty(comparison.table).T.to_string(), comparison.verdict, CAUTION, sep="\n")
     return comparison

@@ -6,6 +6,7 @@
 __all__ = ['REPORT_BACKENDS', 'CONTRAST_TITLES', 'PACKAGES', 'STYLE', 'report_plans', 'report', 'command_of', 'report_of']
 
 # %% ../nbs/06d_reports.ipynb #881ed162
+import os
 import shlex
 from dataclasses import asdict, replace
 from html import escape
@@ -16,7 +17,7 @@ from fastcore.basics import groupby
 
 from .core import versions
 from .config import METRIC_TITLES, NETWORKS, SETTINGS, Config, parse_plan, preset
-from .data import load
+from .data import dataset_of
 from .eda import audit
 from .evaluation import BACKENDS
 from .stats import MEASURES, contrasts, pretty, summary, undefined_notes
@@ -36,11 +37,11 @@ def report_plans(
     return [(data, plan)]
 
 # %% ../nbs/06d_reports.ipynb #5380c8aa
-def _judged(config, backends, progress):  # yields each table with its runs, trained or fetched from the store
+def _judged(config, backends, progress, table=None):  # yields each table with its runs, trained or stored
     plans = report_plans(config.data, config.plan)
     for i, (data, plan) in enumerate(plans):
         def forward(share, text): progress((i + share) / len(plans), f"{data}, {plan}: {text}")
-        dataset = load(data, config.target, config.positive)
+        dataset = dataset_of(replace(config, data=data), table)
         configs = [replace(config, data=data, plan=plan, backend=b) for b in backends]
         yield dataset, run_all(configs, progress=forward, dataset=dataset)
 
@@ -53,7 +54,8 @@ def _audit(dataset):
     items = "".join(f"<li><b>{escape(f.check)}</b>: {escape(f.finding)}</li>" for f in findings)
     text = (f"<ul>{items}</ul><p>Each is a question to those who made the table, not a verdict.</p>" if items
             else "<p>Nothing was found, which is no proof that all is well.</p>")
-    return (f"<p>{escape(repr(dataset))}</p>{text}<p class='mute'>Fingerprint of rows, columns and values: "
+    return (f"<p>{escape(repr(dataset))}</p><p>{escape(dataset.assumption_line)}</p>{text}"
+            "<p class='mute'>Fingerprint of rows, columns and values: "
             f"<code>{dataset.fingerprint}</code></p>")
 
 # %% ../nbs/06d_reports.ipynb #56777657
@@ -152,7 +154,7 @@ def _assemble(title, judged, margin, command):  # the page
 
 # %% ../nbs/06d_reports.ipynb #b8c6c0e6
 def report(
-    data: str = "heart",  # as for `load`
+    data: object = "heart",  # as for `load`
     preset_name: str = "plain",  # `plain` or `tuned`, see `preset`
     backends: tuple = REPORT_BACKENDS,  # whom to compare; the first is contrasted with each of the others
     margin: float = 0.01,  # a difference in ROC AUC up to this does not matter
@@ -161,9 +163,11 @@ def report(
     **settings,  # fields of `Config`, which win over the preset's
 ) -> str:  # HTML
     "A self-contained page: audit, results, contrasts, figures, and how to do it again"
-    config = preset(preset_name, data=data, **settings)
-    judged = list(_judged(config, backends, progress or (lambda share, text: None)))
-    return _assemble(data, judged, margin, command or f"mlp_bench report {shlex.quote(data)}")
+    named = isinstance(data, (str, os.PathLike))
+    name, table = (str(data), None) if named else ("DataFrame", data)
+    config = preset(preset_name, data=name, **settings)
+    judged = list(_judged(config, backends, progress or (lambda share, text: None), table))
+    return _assemble(name, judged, margin, command or f"mlp_bench report {shlex.quote(name)}")
 
 # %% ../nbs/06d_reports.ipynb #75867f05
 def _option(name, value):  # as words of a command
@@ -182,7 +186,7 @@ def command_of(
 
 # %% ../nbs/06d_reports.ipynb #be8a86ba
 def _question(run):  # runs that share it are contrasted
-    return run.config.data, run.config.target, run.config.positive, parse_plan(run.config.plan)
+    return run.config.data, *run.config.reading.items(), parse_plan(run.config.plan)
 
 def report_of(
     runs: list,  # of `Run`
@@ -190,5 +194,5 @@ def report_of(
 ) -> str:  # HTML
     "A self-contained page about some stored runs"
     groups = groupby(runs, _question)
-    judged = [(load(*table), group) for (*table, _), group in groups.items()]
+    judged = [(dataset_of(group[0].config), group) for group in groups.values()]
     return _assemble("chosen runs", judged, margin, "\n".join(command_of(r.config) for r in runs))

@@ -27,7 +27,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from .core import InputError, exit_with_parent, first_line, require, user_message
 from .config import LOWER_IS_BETTER, Config, check_choice, preset
-from .data import Dataset, load
+from .data import Dataset, dataset_of
 from .fleet import LOCKSTEP, ONE_THREAD
 from .estimators import fit_fleet
 from .evaluation import (MAX_ROWS_AT_ONCE, check, estimator, folds_of, gather_folds, key,
@@ -289,11 +289,10 @@ def _measure_all(todo, done, engine, tell):
 
 # %% ../nbs/05e_sweeps.ipynb #7ef13648
 def _one_table(configs):
-    tables = {(c.data, c.target, c.positive) for c in configs}
+    tables = {(c.data, *c.reading.values()) for c in configs}
     if len(tables) != 1:
         raise InputError(f"A sweep is over one table, and these {len(configs)} configurations name "
                          f"{len(tables)}: start one sweep for each.")
-    return tables.pop()
 
 def _engine(name, jobs, scheduler):
     check_choice("engine", name, ("local", "dask"))
@@ -313,9 +312,10 @@ def sweep(
 ) -> Sweep:  # what was trained, found and skipped
     "Measure what the store does not have, on many workers, and record it"
     require("mlflow", "track", "to record runs")
-    workers, table = _engine(engine, jobs, scheduler), _one_table(configs)
+    workers = _engine(engine, jobs, scheduler)
+    _one_table(configs)
     if any(c.backend == "keras" for c in configs): require("tensorflow", "keras", "to train with Keras")
-    dataset = dataset or load(*table)
+    dataset = dataset_of(configs[0], dataset)
     wanted, skipped = _trainable(configs, dataset)
     stored = set(runs().key)
     done = Sweep(dataset, [], [k for k in wanted if k in stored], skipped)

@@ -518,7 +518,7 @@ def test_an_upload_lies_in_its_folder_whatever_its_name(no_store, name):
 
 @pytest.mark.parametrize("name", ["x.exe", "x", "", "x.csv.html"])
 def test_what_is_no_table_is_not_kept(no_store, name):
-    with pytest.raises(InputError, match="CSV or Parquet"):
+    with pytest.raises(InputError, match="is not a table: upload one of"):
         comparison.store_upload(name, b"")
     assert not Path("uploads").exists()
 

@@ -209,10 +209,10 @@ def texts(draw):
     return end.join(lines) + draw(st.sampled_from(["", end, end * 3, "\r\n\n\r"]))
 
 
-def packed(raw):
+def packed(raw, name="table.csv"):
     box = io.BytesIO()
     with zipfile.ZipFile(box, "w", zipfile.ZIP_DEFLATED) as z:
-        z.writestr("table.csv", raw)
+        z.writestr(name, raw)
     return box.getvalue()
 
 
@@ -400,10 +400,10 @@ def not_utf8():
         (pa.array([datetime(1, 1, 1), datetime(9999, 12, 31)], pa.timestamp("us")), "result"),
         (pa.array([time(1), None]), "result"),
         (pa.array(["a\rb", "a\r\nb"]), "result"),
-        (pa.array(["a", "\0"]), "NUL"),
+        (pa.array(["a", "\0"]), "result"),
         (pa.array([Decimal("1e-9"), None]), "result"),
         (pa.array([2**63 - 1, None]), "result"),
-        (pa.array(["x" * 200_000, "y"]), "field limit"),
+        (pa.array(["x" * 200_000, "y"]), "result"),
     ],
 )
 def test_odd_parquet_columns(column, expected):
@@ -429,25 +429,33 @@ def test_a_parquet_file_whose_text_unfolds_is_refused_unread():
 HEAD = "a,t\n"
 SMALL = HEAD + "".join(f"{i},{i % 2}\n" for i in range(12))
 CASES = {
-    "UTF-16": (SMALL.encode("utf-16"), "UTF-16"),
+    "UTF-16": (SMALL.encode("utf-16"), "result"),
     "BOM": (SMALL.encode("utf-8-sig"), "result"),
     "NUL": (SMALL.replace("3", "\0").encode(), "NUL"),
-    "gzip": (gzip.compress(SMALL.encode()), "compressed"),
-    "zip": (packed(SMALL.encode()), "compressed"),
-    "zip bomb": (packed(b"0" * 10**8), "compressed"),
-    "gzip bomb": (gzip.compress(b"0" * 10**8), "compressed"),
-    "Excel": (packed(b"<xml>"), "compressed"),
+    "UTF-16 without its mark": (SMALL.encode("utf-16-le"), "--encoding utf-16-le"),
+    "a few NULs for gaps": ((SMALL + '"\0",1\n' + "7,0\n" * 99).encode(), "result"),
+    "picture": (b"\x89PNG" + bytes(range(256)) * 9, "binary file"),
+    "gzip": (gzip.compress(SMALL.encode()), "result"),
+    "half of a gzip": (gzip.compress(SMALL.encode())[:30], "cannot be unpacked"),
+    "zip": (packed(SMALL.encode()), "result"),
+    "zip with a page": (packed(b"<html>"), "web page"),
+    "zip within a zip": (packed(packed(SMALL.encode())), "NUL"),
+    "zip bomb": (packed(b"0" * 10**8), "line of 16,777,216 characters"),
+    "gzip bomb": (gzip.compress(b"0" * 10**8), "line of 16,777,216 characters"),
+    "damaged workbook": (packed(b"", "xl/workbook.xml"), "not a readable Excel workbook"),
     "zstd": (b"\x28\xb5\x2f\xfd" + b"\1" * 40, "compressed"),
-    "parquet by another name": (parquet(pa.table({"a": [1, 2], "t": [0, 1]})), "Parquet"),
+    "parquet by another name": (parquet(pa.table({"a": [1, 2, 3, 4], "t": [0, 1, 0, 1]})), "result"),
     "one row": (b"a,t\n1,0\n", "1 different value"),
     "CR only": (SMALL.replace("\n", "\r").encode(), "result"),
     "mixed ends": (SMALL.replace("3,1\n", "3,1\r\n").replace("5,1\n", "5,1\r").encode(), "result"),
     "formulas": (SMALL.replace("3,", "=cmd(),").encode(), "result"),
     "open quote": ((HEAD + '"' + SMALL).encode(), "not readable as CSV"),
-    "ragged": ((SMALL + "1\n").encode(), "1 field where the header has 2"),
+    "a row too short": ((SMALL + "1\n").encode(), "missing in line 14"),
+    "a row too long": ((SMALL + "1,0,1\n").encode(), "line 14: 3 fields where the header has 2"),
     "no such column": (b"a,b\n1,0\n2,1\n", "no column t"),
-    "doubled": (b"a,a,t\n1,1,0\n2,2,1\n", "more than once"),
-    "unnamed": (b",t\n1,0\n2,1\n", "has no name"),
+    "doubled": (b"a,a,t\n" + b"1,1,0\n2,2,1\n" * 2, "result"),
+    "doubled target": (b"a,t,t\n1,1,0\n2,2,1\n", "more than once"),
+    "only an index": (b",t\n1,0\n2,1\n", "no column besides the target"),
     "huge whole numbers": ((SMALL + f"{2**70},0\n").encode(), "result"),
     "1e308": ((SMALL + "1e308,0\n").encode(), "absurdly large"),
     "line separators in cells": (SMALL.replace(",1", "\u2028\x85\x0b\x0c,1").encode(), "result"),
@@ -461,7 +469,7 @@ def test_a_hostile_file_is_told_what_it_is(case):
 
 
 @pytest.mark.parametrize(
-    "name", ["table.csv.gz", "table.zip", "table.pkl", "table.xlsx", "table", "table.csv.parquet"]
+    "name", ["table.csv.bz2", "table.pkl", "table.h5", "table", "table.csv.exe"]
 )
 def test_another_extension_is_not_opened(name):
     assert "result" not in outcome(SMALL.encode(), name)
@@ -479,8 +487,8 @@ def test_a_file_larger_than_the_memory_is_refused_unread(tmp_path):
 @pytest.mark.parametrize(
     "parts, expected",
     [
-        ([b"a,t\n1,"] + [b"bb," * 10**6] * 6, "more than 16,777,216 characters"),
-        ([b"a,t\n"] + [b'"\n",' * 10**6] * 5, "more than 16,777,216 characters"),
+        ([b"a,t\n1,"] + [b"bb," * 10**6] * 6, "line of 16,777,216 characters or more"),
+        ([b"a,t\n"] + [b'"\n",' * 10**6] * 5, "5000001 fields where the header has 2"),
     ],
 )
 def test_a_row_without_end_is_cut_off(parts, expected):
@@ -511,12 +519,10 @@ def test_one_emoji_does_not_make_a_file_four_times_as_large(tmp_path):
     assert float(done.stdout) < 7, done.stdout
 
 
-def test_a_missing_target_is_told_before_the_whole_of_a_long_file_is_split(tmp_path):
+def test_a_torn_row_at_the_end_of_a_long_file_is_found(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_bytes(b"a,b\n" + (b"1," + b"x" * 100_000 + b"\n") * 200 + b"torn\n")
-    with pytest.raises(InputError, match="has no column t"):
-        load(path, "t")
-    with pytest.raises(InputError, match="1 field where the header has 2"):
+    path.write_bytes(b"a,b\n" + (b"1," + b"x" * 100_000 + b"\n") * 200 + b"1,2,torn\n")
+    with pytest.raises(InputError, match="line 202: 3 fields where the header has 2"):
         load(path, "b")
 
 

@@ -75,7 +75,7 @@ def test_a_pickle_by_another_name_is_not_a_table(name, protocol, fired, tmp_path
         load(tmp_path / name, "t")
     assert name in sentence(caught.value)
     try:
-        assert len(read_table(tmp_path / name).columns) == 1  # protocol 0 is a column of plain words
+        assert len(read_table(tmp_path / name).kinds) == 1  # protocol 0 is a column of plain words
     except InputError as error:
         assert name in sentence(error)
 
@@ -83,7 +83,7 @@ def test_a_pickle_by_another_name_is_not_a_table(name, protocol, fired, tmp_path
 @pytest.mark.parametrize("name", ["table.pkl", "table.joblib", "table.npy", "table.h5", "table.yaml"])
 def test_formats_that_may_carry_code_are_not_opened(name, fired, tmp_path):
     (tmp_path / name).write_bytes(pickle.dumps(Payload(fired)))
-    with pytest.raises(InputError, match="no other format is read"):
+    with pytest.raises(InputError, match="is not read as a table"):
         load(tmp_path / name, "t")
 
 
@@ -422,7 +422,7 @@ def test_other_files_beside_a_model_are_not_looked_at(folder, fired):
 )
 def test_a_handle_cannot_leave_its_folder(source, monkeypatch, tmp_path):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mlp_bench.reading._call_kagglehub", lambda *_: pytest.fail("Kaggle was asked"))
+    monkeypatch.setattr("mlp_bench.kaggle._call_kagglehub", lambda *_: pytest.fail("Kaggle was asked"))
     with pytest.raises(InputError, match="is not a Kaggle handle"):
         load(source, "t")
     assert not list(tmp_path.iterdir())

@@ -240,6 +240,9 @@ OTHERS = dict(  # another value of each setting, as a form has it, and as a conf
     patience=("4", 4),
     ensemble=("2", 2),
     seed=("9", 9),
+    encoding=("cp1252", "cp1252"),
+    header=(False, False),
+    drop_unlabelled=(True, True),
 )
 
 

@@ -41,7 +41,7 @@ def check_size(
         if amount > most:
             raise InputError(f"{name} holds {amount:,} {what}, and {most:,} are the most: take a part of it.")
 
-# %% ../nbs/00e_delimited.ipynb #03868b45
+# %% ../nbs/00e_delimited.ipynb #e5abadee
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html)", re.I)
 
 def is_page(raw): return bool(_PAGE.match(raw))
@@ -56,7 +56,7 @@ def encoding_of(
         raise InputError(f"{name} is empty: a header line and at least one row are needed.")
     if is_page(raw): raise InputError(f"{name} is a web page, not a table: fetch the data file itself.")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)): return "utf-16"
-    if not encoding and 100 * raw.count(b"\0") > len(raw):
+    if not encoding and b"\0" in raw and 100 * raw.count(b"\0") > len(raw):
         raise InputError(f"{name} holds NUL bytes, so it is a binary file or UTF-16 without its mark: "
                          "save it as CSV in UTF-8, or add --encoding utf-16-le.")
     try:
@@ -212,11 +212,12 @@ def find_layout(
     first += len(list(takewhile(bool, comments)))
     return Layout(sep, names, first, ends[first - 1], comma, notes)
 
-# %% ../nbs/00e_delimited.ipynb #a5b53534
+# %% ../nbs/00e_delimited.ipynb #f6473c17
 _EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 def _read_csv(
     file,  # path or stream
+    blank,  # whether a blank may stand between a separator and a quote
     encoding,  # of the text
     plan,  # Layout
     texts,  # numbers of columns in which all is text
@@ -225,8 +226,8 @@ def _read_csv(
     "Columns by number, of numbers if they have no other cells, else of text"
     options = dict(
         sep=r"\s+" if plan.sep == " " else plan.sep, header=None, names=range(len(plan.names)),
-        skiprows=plan.skip, index_col=False, skipinitialspace=plan.sep != " ", encoding=encoding,
-        compression=None, dtype=dict.fromkeys([*texts, *whole], str), keep_default_na=False,
+        skiprows=plan.skip, index_col=False, skipinitialspace=blank, encoding=encoding,
+        compression=None, dtype=dict.fromkeys(texts, str), keep_default_na=False,
         na_values={i: [""] if i in whole else list(MISSING) for i in range(len(plan.names))}, **_EXACT)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the names would be cut
@@ -234,7 +235,7 @@ def _read_csv(
         try: return pd.read_csv(file, **options)
         except pd.errors.DtypeWarning: return pd.read_csv(file, low_memory=False, **options)
 
-# %% ../nbs/00e_delimited.ipynb #6ea60ab2
+# %% ../nbs/00e_delimited.ipynb #e37f4623
 def _row_ends(raw, encoding, plan):
     "The line in which each row of cells ends, and the number of its cells"
     rows = islice(_rows(_text(raw, encoding), plan.sep), plan.skip, None)
@@ -295,7 +296,9 @@ def text_table(
     if plan.comma and re.search(rb"\d[.]\d{3}(?!\d)", raw): texts = plan.names  # a point groups digits there
     special = [[i for i, c in enumerate(plan.names) if c in some] for some in (texts, [target])]
     file = path if path and plain is raw and encoding[:5] == "utf-8" else io.BytesIO(plain)
-    try: frame = _read_csv(file, encoding.removesuffix("-sig"), plan, *special)
+    quote = f'{plan.sep} "'.encode()  # to look for blanks before quotes takes a third longer
+    blank = plan.sep != " " and (encoding[:5] != "utf-8" or quote in raw)
+    try: frame = _read_csv(file, blank, encoding.removesuffix("-sig"), plan, *special)
     except UnicodeDecodeError: raise _undecodable(raw, name, encoding) from None
     except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
         raise _malformed(raw, name, encoding, plan, error) from None

@@ -164,7 +164,7 @@ def _kept(
         if kept[i] != name: notes.append(f"column {i + 1} called {kept[i]}")
     return kept, notes
 
-# %% ../nbs/00b_reading.ipynb #a7499cbd
+# %% ../nbs/00b_reading.ipynb #28210cbc
 def _check_range(
     values,  # of a column
     index,  # line or row of each
@@ -234,7 +234,7 @@ def read_table(
         elif c == target: values, kind, phrases = raw_cells(frame[i]), Kind(), []
         else: values, kind, phrases = parse_column(frame[i], ",." if comma else ".,")
         _check_range(values, frame.index, where)
-        columns[c], learnt[c] = pd.Series(values, frame.index, values.dtype), kind
+        columns[c], learnt[c] = pd.Series(values, frame.index, values.dtype, copy=False), kind
         for phrase in phrases: found.setdefault(phrase, []).append(c)
     notes += more + [f"{shorten(names, 3)}: {phrase}" for phrase, names in found.items()]
     return Table(pd.DataFrame(columns, copy=False), learnt, notes)

@@ -74,7 +74,7 @@ def unpack(
         raise InputError(f"{name} is an archive of files (tar): unpack it, and give one of them.")
     return inside
 
-# %% ../nbs/00b_reading.ipynb #e0796f81
+# %% ../nbs/00b_reading.ipynb #ff0b4d5a
 def _workbook_text(raw, name):
     "The first sheet of a workbook as CSV, and a note if there are others"
     require("openpyxl", "track", f"to read {name}")
@@ -82,7 +82,7 @@ def _workbook_text(raw, name):
         with zipfile.ZipFile(io.BytesIO(raw)) as parts:
             check_size(name, bytes=sum(part.file_size for part in parts.infolist()))
         sheets = pd.ExcelFile(io.BytesIO(raw), engine="openpyxl")
-        first = sheets.parse(0, header=None, dtype=object, na_filter=False)
+        first = pd.read_excel(sheets, header=None, dtype=object, na_filter=False)
     except InputError: raise
     except Exception as error:  # whatever openpyxl and its parsers raise on a damaged workbook
         raise InputError(f"{name} is not a readable Excel workbook ({first_line(error)}).") from None

@@ -87,7 +87,7 @@ def _undecodable(
     return InputError(f"{name}, line {line}: byte 0x{raw[odd]:02x} is not {said}; it looks like {word}, "
                       f"so try --encoding {word}.")
 
-# %% ../nbs/00e_delimited.ipynb #c8d42f86
+# %% ../nbs/00e_delimited.ipynb #0cfc203e
 _LONGEST = 2**24  # characters of a line, and of a cell
 csv.field_size_limit(_LONGEST)
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas", " ": "blanks"}
@@ -108,6 +108,7 @@ def is_number(cell): return any(parse_number(cell, point) for point in ".,")
 def _fit(rows):
     "The share of rows that are as long as most, the share of numbers among some cells, and the usual length"
     widths = Counter(len(row) for _, row in rows if any(row))
+    if not widths: return 0, 0, 0
     width, times = widths.most_common(1)[0]
     some = [cell for _, row in rows[:50] for cell in row[:50] if cell]
     return times / widths.total() * (width > 1), sum(map(is_number, some)) / len(some), width
@@ -159,7 +160,7 @@ def _names(
     if len(names) == width - 1 and is_index(full[0]): return ["", *names]
     raise InputError(f"{where}: {len(names)} names, where most rows have {width} cells.")
 
-# %% ../nbs/00e_delimited.ipynb #4e5ea2d6
+# %% ../nbs/00e_delimited.ipynb #53ca3a7e
 class Layout(NamedTuple):
     "How a text is divided into rows and cells"
     sep: str  # a key of `_SEPARATORS`
@@ -186,14 +187,14 @@ def find_layout(
     "Separator, names and first row, from some first lines"
     text = _text(raw, encoding)
     lines = list(islice(iter(lambda: text.readline(_LONGEST), ""), 300))
-    if not "".join(lines).strip(" ,;|\t\r\n"):
-        raise InputError(f"{name} is empty: a header line and at least one row are needed.")
-    if max(map(len, lines)) == _LONGEST:
+    if max(map(len, lines), default=0) == _LONGEST:
         raise InputError(f"{name} has a line of {_LONGEST:,} characters or more, so it is hardly a table.")
     splits = {sep: list(_rows(lines, sep)) for sep in _SEPARATORS}
-    def found(sep): return max(len({*known} & {*row}) for _, row in splits[sep])
+    def found(sep): return max((len({*known} & {*row}) for _, row in splits[sep]), default=0)
     sep = max(splits, key=lambda sep: (found(sep), *_fit(splits[sep])[:2]))
-    width, (ends, rows) = _fit(splits[sep])[2], zip(*splits[sep])
+    width = _fit(splits[sep])[2]
+    if not width: raise InputError(f"{name} is empty: a header line and at least one row are needed.")
+    ends, rows = zip(*splits[sep])
     notes = [f"separated by {_SEPARATORS[sep]}"] * (sep != "," and width > 1)
     named = (i for i, row in enumerate(rows) if {*known} & {*row} and abs(len(row) - width) <= 1)
     at = next(named, None) if header else None

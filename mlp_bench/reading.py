@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'file_bytes', 'unpack', 'Table', 'raw_cells', 'read_table', 'safe_csv']
 
-# %% ../nbs/00b_reading.ipynb #3a6e42a4
+# %% ../nbs/00b_reading.ipynb #5fd1ab2a
 import gzip
 import io
 import os
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .core import InputError, first_line, require, shorten
+from .core import InputError, require, shorten
 from .columns import Kind, as_text, is_numeric, parse_as, parse_column, words_of
 from .delimited import MOST_BYTES, check_size, is_index, text_table
 
@@ -42,7 +42,7 @@ def file_bytes(
         return path.read_bytes()
     except OSError as error: raise InputError(f"{name} cannot be read ({error.strerror}).") from None
 
-# %% ../nbs/00b_reading.ipynb #36f746c1
+# %% ../nbs/00b_reading.ipynb #0b94b9e3
 _ZIP, _GZIP = b"PK\3\4", b"\x1f\x8b"
 
 def _member(raw, name):
@@ -68,13 +68,13 @@ def unpack(
         stream = _member(raw, name) if raw.startswith(_ZIP) else gzip.open(io.BytesIO(raw))
         inside = stream.read(MOST_BYTES + 1)
     except (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(f"{name} cannot be unpacked ({first_line(error)}).") from None
+        raise InputError(f"{name} cannot be unpacked ({shorten([error])}).") from None
     check_size(name, bytes=len(inside))
     if inside[257:262] == b"ustar":
         raise InputError(f"{name} is an archive of files (tar): unpack it, and give one of them.")
     return inside
 
-# %% ../nbs/00b_reading.ipynb #ff0b4d5a
+# %% ../nbs/00b_reading.ipynb #7f42779e
 def _workbook_text(raw, name):
     "The first sheet of a workbook as CSV, and a note if there are others"
     require("openpyxl", "track", f"to read {name}")
@@ -85,7 +85,7 @@ def _workbook_text(raw, name):
         first = pd.read_excel(sheets, header=None, dtype=object, na_filter=False)
     except InputError: raise
     except Exception as error:  # whatever openpyxl and its parsers raise on a damaged workbook
-        raise InputError(f"{name} is not a readable Excel workbook ({first_line(error)}).") from None
+        raise InputError(f"{name} is not a readable Excel workbook ({shorten([error])}).") from None
     n = len(sheets.sheet_names)
     return first.to_csv(index=False, header=False).encode(), [f"sheet 1 of {n}"] * (n > 1)
 
@@ -115,7 +115,7 @@ def _frame_table(
     columns = {i: words[str(i)] if i in texts else short.get(i, plain[i]).astype(float) for i in plain}
     return pd.DataFrame(columns), [str(c).strip() for c in frame.columns], [], False
 
-# %% ../nbs/00b_reading.ipynb #3b11a8b5
+# %% ../nbs/00b_reading.ipynb #87a82e43
 def _parquet(
     raw,  # the bytes of the file
     name,  # what to call it in messages
@@ -137,7 +137,7 @@ def _parquet(
         return table.to_pandas(ignore_metadata=True).filter(regex=r"^(?!__index_level_\d+__$)")
     except InputError: raise
     except (pa.ArrowException, OSError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{name} is not a readable Parquet file ({first_line(error)}).") from None
+        raise InputError(f"{name} is not a readable Parquet file ({shorten([error])}).") from None
 
 # %% ../nbs/00b_reading.ipynb #2ed2420d
 class Table(NamedTuple):
@@ -164,7 +164,7 @@ def _kept(
         if kept[i] != name: notes.append(f"column {i + 1} called {kept[i]}")
     return kept, notes
 
-# %% ../nbs/00b_reading.ipynb #28210cbc
+# %% ../nbs/00b_reading.ipynb #93a0aa3e
 def _check_range(
     values,  # of a column
     index,  # line or row of each
@@ -189,7 +189,7 @@ def _arrow_frame(source, name):
     make = table if hasattr(source, "__arrow_c_stream__") else interchange.from_dataframe
     try: return make(source).to_pandas()
     except (ArrowException, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{name} is not readable as a table ({first_line(error)}): "
+        raise InputError(f"{name} is not readable as a table ({shorten([error])}): "
                          "give a DataFrame.") from None
 
 def _open(source, name, texts, target, encoding, header, known):

@@ -150,12 +150,12 @@ def _setting(name, listed=False):  # the option of a setting
     return _option(text, Optional[str if listed or s.kind is tuple else s.kind], show_default=False)
 
 # %% ../nbs/07_cli.ipynb #c7c00003
-def _with_settings(listed=False):  # gives a command an option for each setting that it does not name itself
+def _with_settings(names=SETTINGS, listed=False):  # gives a command the options that it does not name itself
     keyword = inspect.Parameter.KEYWORD_ONLY
     def option(name): return inspect.Parameter(name, keyword, default=None, annotation=_setting(name, listed))
     def decorate(command):
         own = {n: p for n, p in inspect.signature(command).parameters.items() if n != "settings"}
-        options = {name: option(name) for name in SETTINGS} | own
+        options = {name: option(name) for name in names} | own
         command.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in options.values()])
         command.__annotations__ = {n: p.annotation for n, p in options.items()}
         return command
@@ -241,23 +241,19 @@ def sweep(
     if not runs: raise typer.Exit(2)
 
 # %% ../nbs/07_cli.ipynb #35227ff9
-SOURCES = "kaggle:owner/slug (downloads), or a CSV or Parquet file."
+SOURCES = "kaggle:owner/slug (downloads), or a file."
 
 @command()
+@_with_settings(Config().reading)
 def audit(
     data: _argument(f"heart, heart-restored, {SOURCES}"),
-    target: _setting("target") = None,
-    positive: _setting("positive") = None,
-    encoding: _setting("encoding") = None,
-    header: _setting("header") = None,
-    drop_unlabelled: _setting("drop_unlabelled") = None,
     json_file: _json("Write the findings to FILE.") = None,
+    **settings,
 ):
     "Look a table over for leaks, duplicates and other faults. Better before any model is trained."
     from mlp_bench import eda, output
     from mlp_bench.data import load
-    how = dict(positive=positive, encoding=encoding, header=header, drop_unlabelled=drop_unlabelled)
-    dataset = load(data, target, **_given(how))
+    dataset = load(data, **_given(settings))
     findings = eda.audit(dataset)
     if json_file: output.write(json_file, output.audit_as_json(dataset, findings))
     print(printable(dataset))
@@ -305,20 +301,14 @@ def contrast(
 
 # %% ../nbs/07_cli.ipynb #2074bb85
 @command()
+@_with_settings([*Config().reading, "plan", "ensemble", "seed"])
 def report(
     data: _argument(f"heart (with heart-restored), {SOURCES}") = "heart",
-    target: _setting("target") = None,
-    positive: _setting("positive") = None,
-    encoding: _setting("encoding") = None,
-    header: _setting("header") = None,
-    drop_unlabelled: _setting("drop_unlabelled") = None,
-    plan: _setting("plan") = None,
     preset: _option("plain, or tuned: recipe and settings that help small networks.", str) = "plain",
-    ensemble: _setting("ensemble") = None,
     backend: _option("numpy, keras or both; the baselines are always there.", str) = "both",
-    seed: _setting("seed") = None,
     margin: _option("A difference in ROC AUC up to this does not matter.", float, min=1e-6) = 0.01,
     out: _option("Where to write the page.", str, metavar="FILE") = "report.html",
+    **settings,
 ):
     """Write everything about a table into one HTML file. It holds audit, results, contrasts, figures, and
     how to do it again."""
@@ -326,12 +316,9 @@ def report(
     from mlp_bench import output, reports
     check_choice("backend", backend, ("both", *NETWORKS))
     backends = tuple(b for b in reports.REPORT_BACKENDS if b not in NETWORKS or backend in ("both", b))
-    settings = _given(dict(
-        target=target, positive=positive, encoding=encoding, header=header, drop_unlabelled=drop_unlabelled,
-        plan=plan, ensemble=ensemble, seed=seed))
     command = shlex.join(["mlp_bench", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else None
     with output.progress_bar() as progress:
-        page = reports.report(data, preset, backends, margin, command, progress, **settings)
+        page = reports.report(data, preset, backends, margin, command, progress, **_given(settings))
     output.write(out, page)
     print(f"Wrote {out} ({len(page) / 1e6:.1f} MB): it opens in any browser, without a network.")
 
@@ -351,7 +338,7 @@ def predict(
     how = dict(encoding=model.config.encoding, header=model.config.header)
     how |= _given(dict(encoding=encoding, header=header))
     table = reading.read_table(file, kinds=model.kinds, **how)
-    if table.notes: _say(f"Assumed: {'; '.join(table.notes)}.")
+    if table.notes: _say(reading.assumption_line(table.notes))
     predictions = model.predict(table.frame.reset_index(drop=True))
     output.write(out or "-", reading.safe_csv(predictions))
     if model.target == "HeartDisease": _say(figures.CAUTION)

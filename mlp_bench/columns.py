@@ -75,7 +75,7 @@ def words_of(
     codes = merged[codes]
     return Words([_BOOLEANS.get(w, w) for w in words], np.bincount(codes, minlength=len(words)), codes)
 
-# %% ../nbs/00d_columns.ipynb #3f80afa7
+# %% ../nbs/00d_columns.ipynb #30a429e1
 def _listed(words, places):
     some = [f"{words.counts[i]} × {words.unique[i]!r}" for i in places[:3]]
     return ", ".join(some) + ", …" * (len(places) > 3)
@@ -86,6 +86,7 @@ def _numeric_words(words, point):
     good = [i for i, number in enumerate(numbers) if number]
     return numbers, good, [i for i, w in enumerate(words.unique) if not numbers[i] and not is_gap(w)]
 
+# %% ../nbs/00d_columns.ipynb #0ae3ff99
 def read_numbers(
     words,  # Words of a column
     points=".,",  # what may stand before a fraction; the first wins where both fit
@@ -109,7 +110,7 @@ def read_numbers(
     notes += [f"{_listed(words, gaps)} read as missing"] * bool(gaps)
     return [number[0] if number else np.nan for number in numbers], point, notes
 
-# %% ../nbs/00d_columns.ipynb #cbedbca1
+# %% ../nbs/00d_columns.ipynb #c72c1932
 _DAYS = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y", "%m/%d/%y", "%d/%m/%y",
          "%d.%m.%y", "%m-%d-%y", "%d-%m-%y", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %b %y",
          "%d%b%Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%b-%y", "%b %Y", "%B %Y", "%Y-%m-%d"]
@@ -124,6 +125,7 @@ def parse_dates(
     if format == "ISO8601": column = column.str.replace(r"(Z|[+-]\d\d:?\d\d)$", "", regex=True)
     return pd.to_datetime(column, format=format, errors="coerce", utc=True).dt.tz_localize(None)
 
+# %% ../nbs/00d_columns.ipynb #a426eba9
 def _is_date(text, format):
     try: return bool(datetime.strptime(text, format))
     except ValueError: return False
@@ -141,7 +143,7 @@ def date_format(
     best = min(odd, key=odd.get, default=None)
     return best if best and odd[best] <= min(3, 0.05 * len(words)) else None
 
-# %% ../nbs/00d_columns.ipynb #034ad670
+# %% ../nbs/00d_columns.ipynb #a29ad0d9
 class Kind(NamedTuple):
     "How a column is read"
     text: bool = False  # rather than numbers
@@ -157,11 +159,12 @@ def as_text(
     "The cells of a column of text"
     return np.array([np.nan if w in missing else w for w in words.unique], dtype=object)[words.codes]
 
+# %% ../nbs/00d_columns.ipynb #132213cb
 def format_title(format):
     "A format of dates for people, such as DD/MM/YYYY"
     letters = dict(d="DD", m="MM", Y="YYYY", y="YY", b="Jan", B="January")
     letters |= dict(H="hh", I="hh", M="mm", S="ss", f="fff", p="PM")
-    return re.sub("%(.)", lambda found: letters[found[1]], format or "").replace("ISO8601", "YYYY-MM-DD")
+    return re.sub("%(.)", lambda found: letters[found[1]], format).replace("ISO8601", "YYYY-MM-DD")
 
 def as_dates(
     words,  # Words of a column
@@ -173,6 +176,7 @@ def as_dates(
     texts = dates.dt.strftime("%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S")
     return texts.astype(object).where(dates.notna(), np.nan).to_numpy()[words.codes]
 
+# %% ../nbs/00d_columns.ipynb #5f1f1e29
 def _missing_note(words, cells):
     "What was read as missing, though it is on no list"
     places = np.unique(words.codes[pd.isna(cells)])
@@ -199,9 +203,10 @@ def parse_column(
     texts = as_dates(words, format) if format else as_text(words)
     if format: notes = _missing_note(words, texts)
     kind = Kind(True, gaps=bool(pd.isna(texts).any()), date=format)
-    return texts, kind, notes + [f"dates ({format_title(format)})"] * bool(format)
+    if format: notes.append(f"dates ({format_title(format)})")
+    return texts, kind, notes
 
-# %% ../nbs/00d_columns.ipynb #aff82b6b
+# %% ../nbs/00d_columns.ipynb #72e758b5
 def parse_as(
     column,  # Series: numbers, or text; indexed by line or row
     kind,  # as learnt from a table before

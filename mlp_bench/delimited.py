@@ -41,7 +41,7 @@ def check_size(
         if amount > most:
             raise InputError(f"{name} holds {amount:,} {what}, and {most:,} are the most: take a part of it.")
 
-# %% ../nbs/00e_delimited.ipynb #e5abadee
+# %% ../nbs/00e_delimited.ipynb #7eb85451
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html)", re.I)
 
 def is_page(raw): return bool(_PAGE.match(raw))
@@ -52,8 +52,6 @@ def encoding_of(
     encoding=None,  # as the user says
 ) -> str:  # as Python calls it
     "The encoding to read with: the user's, UTF-16 by its mark, or UTF-8"
-    if not raw or raw.isspace():
-        raise InputError(f"{name} is empty: a header line and at least one row are needed.")
     if is_page(raw): raise InputError(f"{name} is a web page, not a table: fetch the data file itself.")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)): return "utf-16"
     if not encoding and b"\0" in raw and 100 * raw.count(b"\0") > len(raw):
@@ -87,7 +85,7 @@ def _undecodable(
     return InputError(f"{name}, line {line}: byte 0x{raw[odd]:02x} is not {said}; it looks like {word}, "
                       f"so try --encoding {word}.")
 
-# %% ../nbs/00e_delimited.ipynb #0cfc203e
+# %% ../nbs/00e_delimited.ipynb #30de6a3a
 _LONGEST = 2**24  # characters of a line, and of a cell
 csv.field_size_limit(_LONGEST)
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas", " ": "blanks"}
@@ -105,15 +103,19 @@ def _rows(
 
 def is_number(cell): return any(parse_number(cell, point) for point in ".,")
 
-def _fit(rows):
-    "The share of rows that are as long as most, the share of numbers among some cells, and the usual length"
+def _fit(
+    rows,  # of one way to split a text, see `_rows`
+    known=(),  # names that should be among the cells
+) -> tuple:  # the greater, the better it fits; at last the length of most rows
+    "How many known names stand in one row; which share of rows is as long as most, and of cells numbers"
     widths = Counter(len(row) for _, row in rows if any(row))
-    if not widths: return 0, 0, 0
+    if not widths: return 0, 0, 0, 0
     width, times = widths.most_common(1)[0]
     some = [cell for _, row in rows[:50] for cell in row[:50] if cell]
-    return times / widths.total() * (width > 1), sum(map(is_number, some)) / len(some), width
+    named = max(len({*known} & {*row}) for _, row in rows)
+    return named, times / widths.total() * (width > 1), sum(map(is_number, some)) / len(some), width
 
-# %% ../nbs/00e_delimited.ipynb #fd4fc227
+# %% ../nbs/00e_delimited.ipynb #d02fb52c
 def _counts(cells): return any(cells == [str(i) for i in range(k, k + len(cells))] for k in (0, 1))
 
 def _looks_like_data(
@@ -127,11 +129,16 @@ def _looks_like_data(
     return any(set(n) & set(".,") for n in numbers) or all(
         [cell] in (other[i:i + 1] for other in below) for i, cell in words)
 
+# %% ../nbs/00e_delimited.ipynb #e241b1b1
 def _header_at(
     rows,  # lists of cells
     width,  # how many most rows have
+    known=(),  # names that should be among them
 ) -> int:
-    "The first row that is filled like most; a comment only if what follows it cannot name columns"
+    "A row with a known name, or the first that is filled like most; no comment that other names follow"
+    named = (i for i, row in enumerate(rows) if {*known} & {*row} and abs(len(row) - width) <= 1)
+    at = next(named, None)
+    if at is not None: return at
     full = median(sum(map(bool, row)) for row in rows if len(row) == width)
     usual = [i for i, row in enumerate(rows)
              if any(row) and abs(len(row) - width) <= 1 and 2 * sum(map(bool, row)) >= full
@@ -139,11 +146,13 @@ def _header_at(
     first = next((i for i in usual if not re.match("#|sep=", rows[i][0])), usual[0])
     return first - (first - 1 in usual and _looks_like_data(rows[first], rows[first + 1:]))
 
-# %% ../nbs/00e_delimited.ipynb #a25b442c
+# %% ../nbs/00e_delimited.ipynb #49e2e2ed
 def is_index(cells):
     "Whether a column without a name only numbers the rows, or has a word of its own for each"
     cells = list(map(str, cells))
     return len(set(cells)) == len(cells) and all(cell.isdigit() or not is_number(cell) for cell in cells)
+
+def _numbered(width): return [f"column_{i + 1}" for i in range(width)]
 
 def _names(
     header,  # the row of names
@@ -160,7 +169,7 @@ def _names(
     if len(names) == width - 1 and is_index(full[0]): return ["", *names]
     raise InputError(f"{where}: {len(names)} names, where most rows have {width} cells.")
 
-# %% ../nbs/00e_delimited.ipynb #53ca3a7e
+# %% ../nbs/00e_delimited.ipynb #4698eae5
 class Layout(NamedTuple):
     "How a text is divided into rows and cells"
     sep: str  # a key of `_SEPARATORS`
@@ -177,6 +186,21 @@ def _has_commas(rows, sep):
                       for p in ("[.]", ","))
     return not points and (commas or sep == ";")
 
+# %% ../nbs/00e_delimited.ipynb #144c70a5
+def _first_lines(raw, name, encoding):
+    text = _text(raw, encoding)
+    lines = list(islice(iter(lambda: text.readline(_LONGEST), ""), 300))
+    if max(map(len, lines), default=0) == _LONGEST:
+        raise InputError(f"{name} has a line of {_LONGEST:,} characters or more, so it is hardly a table.")
+    return lines
+
+def _best_split(lines, known):  # the separator that fits best, the rows under it, and the length of most
+    splits = {sep: list(_rows(lines, sep)) for sep in _SEPARATORS}
+    fits = {sep: _fit(rows, known) for sep, rows in splits.items()}
+    sep = max(fits, key=lambda sep: fits[sep][:-1])
+    return sep, splits[sep], fits[sep][-1]
+
+# %% ../nbs/00e_delimited.ipynb #14cb8f41
 def find_layout(
     raw,  # the bytes of the file
     name,  # what to call it in messages
@@ -185,35 +209,22 @@ def find_layout(
     known=(),  # names that should be among them
 ) -> Layout:
     "Separator, names and first row, from some first lines"
-    text = _text(raw, encoding)
-    lines = list(islice(iter(lambda: text.readline(_LONGEST), ""), 300))
-    if max(map(len, lines), default=0) == _LONGEST:
-        raise InputError(f"{name} has a line of {_LONGEST:,} characters or more, so it is hardly a table.")
-    splits = {sep: list(_rows(lines, sep)) for sep in _SEPARATORS}
-    def found(sep): return max((len({*known} & {*row}) for _, row in splits[sep]), default=0)
-    sep = max(splits, key=lambda sep: (found(sep), *_fit(splits[sep])[:2]))
-    width = _fit(splits[sep])[2]
+    sep, split, width = _best_split(_first_lines(raw, name, encoding), known)
     if not width: raise InputError(f"{name} is empty: a header line and at least one row are needed.")
-    ends, rows = zip(*splits[sep])
-    notes = [f"separated by {_SEPARATORS[sep]}"] * (sep != "," and width > 1)
-    named = (i for i, row in enumerate(rows) if {*known} & {*row} and abs(len(row) - width) <= 1)
-    at = next(named, None) if header else None
-    if at is None: at = _header_at(rows, width)
-    comma = _has_commas(rows, sep)
-    if not header:
-        names = [f"column_{i + 1}" for i in range(width)]
-        return Layout(sep, names, at, (0, *ends)[at], comma, notes)
-    where = f"{name}, line {ends[at]}"
-    if not {*known} & {*rows[at]} and _looks_like_data(rows[at], rows[at + 1:]):
+    ends, rows = zip(*split)
+    at = _header_at(rows, width, known if header else ())
+    comma, notes = _has_commas(rows, sep), [f"separated by {_SEPARATORS[sep]}"] * (sep != "," and width > 1)
+    if not header: return Layout(sep, _numbered(width), at, (0, *ends)[at], comma, notes)
+    where, below = f"{name}, line {ends[at]}", rows[at + 1:]
+    if not {*known} & {*rows[at]} and _looks_like_data(rows[at], below):
         raise InputError(f"{where}: is there a header? {shorten(rows[at], 4)} look like cells, not like "
                          "names: add --no-header if the columns have none.")
+    comments = takewhile(bool, (len(row) != width and "".join(row).startswith("#") for row in below))
+    first = at + 1 + len(list(comments))
     notes += [f"names in line {ends[at]}"] * (at > 0)
-    names, first = _names(rows[at], width, rows[at + 1:], where), at + 1
-    comments = (len(row) != width and "".join(row).startswith("#") for row in rows[first:])
-    first += len(list(takewhile(bool, comments)))
-    return Layout(sep, names, first, ends[first - 1], comma, notes)
+    return Layout(sep, _names(rows[at], width, below, where), first, ends[first - 1], comma, notes)
 
-# %% ../nbs/00e_delimited.ipynb #f6473c17
+# %% ../nbs/00e_delimited.ipynb #2e54f051
 _EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 def _read_csv(
@@ -236,7 +247,7 @@ def _read_csv(
         try: return pd.read_csv(file, **options)
         except pd.errors.DtypeWarning: return pd.read_csv(file, low_memory=False, **options)
 
-# %% ../nbs/00e_delimited.ipynb #e37f4623
+# %% ../nbs/00e_delimited.ipynb #3afa9c08
 def _row_ends(raw, encoding, plan):
     "The line in which each row of cells ends, and the number of its cells"
     rows = islice(_rows(_text(raw, encoding), plan.sep), plan.skip, None)
@@ -270,6 +281,7 @@ def _places(raw, name, encoding, plan, frame, lines):
     notes = notes * bool(few) + [said] * bool(open_quotes)
     return pd.Index(ends, name="line") if len(ends) == len(frame) else index.rename("row"), notes
 
+# %% ../nbs/00e_delimited.ipynb #c47a815f
 def _without_names(frame, names):
     "Leave out rows that repeat the names, as files have them that were put together, with a note"
     if any(is_numeric(frame[i]) for i in frame): return frame, []
@@ -277,6 +289,7 @@ def _without_names(frame, names):
     lines = frame.index[again].tolist()
     return frame[~again], [f"names that stand again (line {shorten(lines, 3)}) left out"] * bool(lines)
 
+# %% ../nbs/00e_delimited.ipynb #ea6f7df8
 def text_table(
     raw,  # the bytes of the file
     path,  # of the file that holds just these bytes, or None
@@ -289,16 +302,17 @@ def text_table(
 ) -> tuple:  # DataFrame with numbered columns, indexed by line; names; notes; whether commas may be decimal
     "A table from text"
     encoding = encoding_of(raw, name, encoding)
-    plain = raw.replace(b"\0", b"") if encoding[:5] == "utf-8" else raw  # some write NUL for a gap
+    utf8, plain = encoding[:5] == "utf-8", raw
+    if utf8: plain = raw.replace(b"\0", b"")  # some write NUL for a gap
     try: plan = find_layout(raw, name, encoding, header, known)
     except UnicodeError: raise _undecodable(raw, name, encoding) from None
     n = raw.count(b"\n") + (not raw.endswith(b"\n"))
-    check_size(name, columns=len(plan.names), rows=n * (encoding[:5] == "utf-8"))
+    check_size(name, columns=len(plan.names), rows=n * utf8)
     if plan.comma and re.search(rb"\d[.]\d{3}(?!\d)", raw): texts = plan.names  # a point groups digits there
     special = [[i for i, c in enumerate(plan.names) if c in some] for some in (texts, [target])]
-    file = path if path and plain is raw and encoding[:5] == "utf-8" else io.BytesIO(plain)
+    file = path if path and utf8 and plain is raw else io.BytesIO(plain)  # pandas reads a path on all cores
     quote = f'{plan.sep} "'.encode()  # to look for blanks before quotes takes a third longer
-    blank = plan.sep != " " and (encoding[:5] != "utf-8" or quote in raw)
+    blank = plan.sep != " " and (not utf8 or quote in raw)
     try: frame = _read_csv(file, blank, encoding.removesuffix("-sig"), plan, *special)
     except UnicodeDecodeError: raise _undecodable(raw, name, encoding) from None
     except (ValueError, OverflowError, pd.errors.ParserWarning) as error:

@@ -78,14 +78,16 @@ def _date_parts(
     parts = dict(days=days, year=dates.dt.year, month=dates.dt.month, weekday=dates.dt.weekday)
     return pd.DataFrame(parts).astype(float)
 
+
+# %% ../nbs/02_features.ipynb #b5d3726e
 class DateParts(TransformerMixin, BaseEstimator):
     "Each column of dates as days since its first, and its year, month and weekday where these vary"
 
     def fit(self, X, y=None):
         "Find the columns of dates, their first days, and which parts vary"
         X = check_table(X)
-        texts = {c: X[c].map(str).unique() for c in X if not is_numeric(X[c])}
-        self.formats_ = {c: date_format(words) for c, words in texts.items() if date_format(words)}
+        formats = {c: date_format(X[c].map(str).unique()) for c in X if not is_numeric(X[c])}
+        self.formats_ = {c: format for c, format in formats.items() if format}
         parts = {c: _date_parts(X[c], format) for c, format in self.formats_.items()}
         self.first_ = {c: float(table.days.min()) for c, table in parts.items()}
         varying = {c: [p for p in table if p == "days" or table[p].nunique() > 1]

@@ -24,7 +24,7 @@ import pandas as pd
 
 from .core import require, without_autologging
 from .config import BACKEND_TITLES, Config
-from .data import Dataset, dataset_of
+from .data import FRAME, Dataset, dataset_of
 from .evaluation import BOOSTERS, check, evaluate, folds_of, key, summarise
 from .figures import calibration_chart, confusion_chart, png, roc_chart
 from .models import Model, final_model, read_model, save_model
@@ -237,7 +237,7 @@ def run(
     if config.backend == "keras": require("tensorflow", "keras", "to train with Keras")
     require("mlflow", "track", "to record runs")
     dataset = dataset_of(config, dataset)
-    if dataset.name == "DataFrame": config = replace(config, data=dataset.name)
+    if dataset.name == FRAME: config = replace(config, data=FRAME)
     folds_of(config, dataset)
     job = config, dataset, key(config, dataset), partial(measure, config, dataset, progress, on_epoch)
     result = _record(*job) if force else find(job[2]) or _find_or_record(*job, progress)

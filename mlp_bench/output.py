@@ -119,9 +119,8 @@ def audit_as_json(
     findings,  # what `audit` says of it
 ) -> list:  # of records; what was assumed comes first
     "What `mlp_bench audit --json` writes"
-    rows = len(dataset.X)
-    assumed = [dict(check="assumed", column="", rows=rows, finding=phrase) for phrase in dataset.assumed]
-    return assumed + json.loads(findings.to_json(orient="records"))
+    about = dict(check="assumed", column="", rows=len(dataset.X))
+    return [about | dict(finding=phrase) for phrase in dataset.assumed] + findings.to_dict("records")
 
 # %% ../nbs/07a_output.ipynb #c7b00021
 def _console():

@@ -6,7 +6,6 @@
 __all__ = ['TOLD_APART', 'GRID', 'varying', 'ranked', 'rank', 'contrast', 'bar', 'Comparison', 'compare']
 
 # %% ../nbs/06f_ranking.ipynb #8c38fb29
-import os
 from dataclasses import dataclass
 from html import escape
 
@@ -15,7 +14,7 @@ from fastcore.imports import ipython_shell
 
 from .core import InputError, shorten
 from .config import LOWER_IS_BETTER, RANK_METRICS, SETTINGS, Config, check_choice, parse_plan
-from .data import dataset_of
+from .data import dataset_of, name_of
 from .stats import Contrast, by_model, contrasts, paired_contrast, pretty, summary
 from .figures import CAUTION, gallery, overview
 from .tracking import Results, Run, results_of, runs
@@ -139,13 +138,11 @@ def compare(
     **settings,  # any other field of `Config`
 ) -> Comparison:  # with `runs`, `table`, `verdict`
     "Train the same network with each backend, and show table, verdict and figures"
-    named = isinstance(source, (str, os.PathLike))
-    settings |= dict(data=str(source) if named else "DataFrame", target=target, positive=positive, plan=plan)
+    settings |= dict(data=name_of(source), target=target, positive=positive, plan=plan)
     for name in settings: check_choice("setting", name, SETTINGS)
     configs = [Config(backend=b, **settings) for b in backends]
-    table = None if named else source
-    if hasattr(ipython_shell(), "kernel"): return _display(configs, progress, table)
-    comparison = _comparison(configs, None, table)
+    if hasattr(ipython_shell(), "kernel"): return _display(configs, progress, source)
+    comparison = _comparison(configs, None, source)
     if comparison.assumed: print(comparison.assumed)
     print(pretty(comparison.table).T.to_string(), comparison.verdict, CAUTION, sep="\n")
     return comparison

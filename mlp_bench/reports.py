@@ -6,7 +6,6 @@
 __all__ = ['REPORT_BACKENDS', 'CONTRAST_TITLES', 'PACKAGES', 'STYLE', 'report_plans', 'report', 'command_of', 'report_of']
 
 # %% ../nbs/06d_reports.ipynb #881ed162
-import os
 import shlex
 from dataclasses import asdict, replace
 from html import escape
@@ -17,7 +16,7 @@ from fastcore.basics import groupby
 
 from .core import versions
 from .config import METRIC_TITLES, NETWORKS, SETTINGS, Config, parse_plan, preset
-from .data import dataset_of
+from .data import FRAME, dataset_of, name_of
 from .eda import audit
 from .evaluation import BACKENDS
 from .stats import MEASURES, contrasts, pretty, summary, undefined_notes
@@ -163,9 +162,9 @@ def report(
     **settings,  # fields of `Config`, which win over the preset's
 ) -> str:  # HTML
     "A self-contained page: audit, results, contrasts, figures, and how to do it again"
-    named = isinstance(data, (str, os.PathLike))
-    name, table = (str(data), None) if named else ("DataFrame", data)
+    name = name_of(data)
     config = preset(preset_name, data=name, **settings)
+    table = data if name == FRAME else None  # heart brings heart-restored along, each read by its name
     judged = list(_judged(config, backends, progress or (lambda share, text: None), table))
     return _assemble(name, judged, margin, command or f"mlp_bench report {shlex.quote(name)}")
 

@@ -451,10 +451,13 @@ def test_an_encoding_that_was_given_does_not_spoil_what_has_its_own(tmp_path):
     assert list(read("\ufeff" + PLAIN, folder=tmp_path, encoding="utf-8").X) == ["age", "cost", "group"]
 
 
+MARKS, OLD_EXCEL = (b"\xef\xbb\xbf", b"\xff\xfe"), b"\xd0\xcf\x11\xe0x"
+
+
 @pytest.mark.parametrize(
     "source",
-    [CLEAN[:0], CLEAN.outcome, CLEAN[[]], b"\xef\xbb\xbf", b"\xff\xfe", b'"', b"\xd0\xcf\x11\xe0x"],
-    ids=["no rows", "a Series", "nothing", "a mark", "another mark", "a quote", "old Excel"],
+    [CLEAN[:0], CLEAN.outcome, CLEAN[[]], *MARKS, b'"', b",,,\n,,,\n", OLD_EXCEL],
+    ids=["no rows", "a Series", "nothing", "a mark", "another mark", "a quote", "commas", "old Excel"],
 )
 def test_what_is_no_table_gets_one_sentence(source, tmp_path):
     with pytest.raises(InputError) as caught:

@@ -24,7 +24,7 @@ def is_numeric(
     "Whether a column is numeric"
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
-# %% ../nbs/00d_columns.ipynb #0917db12
+# %% ../nbs/00d_columns.ipynb #db00dd32
 MISSING = frozenset([
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
     "NA", "NULL", "NaN", "None", "n/a", "nan", "null"])  # pandas' own list
@@ -32,7 +32,11 @@ _GAPS = {word.casefold() for word in MISSING} | set(
     "? ?? - -- --- – — . .. ... * na n.a. n.a nil missing unknown "
     "#div/0! #value! #ref! #num! #name? #null!".split())
 
-def is_gap(word): return word.casefold() in _GAPS
+def is_gap(
+    word,  # str
+) -> bool:
+    "Whether a word says, among numbers, that there is none"
+    return word.casefold() in _GAPS
 
 # %% ../nbs/00d_columns.ipynb #3e455c17
 _BLANKS, _SIGNS = " '’\u00a0\u2009\u202f", "$€£¥₹%"
@@ -159,8 +163,10 @@ def as_text(
     "The cells of a column of text"
     return np.array([np.nan if w in missing else w for w in words.unique], dtype=object)[words.codes]
 
-# %% ../nbs/00d_columns.ipynb #132213cb
-def format_title(format):
+# %% ../nbs/00d_columns.ipynb #3d2d73c4
+def format_title(
+    format,  # see `date_format`
+) -> str:
     "A format of dates for people, such as DD/MM/YYYY"
     letters = dict(d="DD", m="MM", Y="YYYY", y="YY", b="Jan", B="January")
     letters |= dict(H="hh", I="hh", M="mm", S="ss", f="fff", p="PM")

@@ -41,10 +41,14 @@ def check_size(
         if amount > most:
             raise InputError(f"{name} holds {amount:,} {what}, and {most:,} are the most: take a part of it.")
 
-# %% ../nbs/00e_delimited.ipynb #7eb85451
+# %% ../nbs/00e_delimited.ipynb #686fe46e
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html)", re.I)
 
-def is_page(raw): return bool(_PAGE.match(raw))
+def is_page(
+    raw,  # the bytes of a file
+) -> bool:
+    "Whether it is a web page"
+    return bool(_PAGE.match(raw))
 
 def encoding_of(
     raw,  # the bytes of a text file
@@ -85,7 +89,7 @@ def _undecodable(
     return InputError(f"{name}, line {line}: byte 0x{raw[odd]:02x} is not {said}; it looks like {word}, "
                       f"so try --encoding {word}.")
 
-# %% ../nbs/00e_delimited.ipynb #30de6a3a
+# %% ../nbs/00e_delimited.ipynb #7c4862ff
 _LONGEST = 2**24  # characters of a line, and of a cell
 csv.field_size_limit(_LONGEST)
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas", " ": "blanks"}
@@ -101,7 +105,11 @@ def _rows(
     reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
     for row in reader: yield reader.line_num, [cell.strip() for cell in row]
 
-def is_number(cell): return any(parse_number(cell, point) for point in ".,")
+def is_number(
+    cell,  # str
+) -> bool:
+    "Whether it is a number in one notation or the other"
+    return any(parse_number(cell, point) for point in ".,")
 
 def _fit(
     rows,  # of one way to split a text, see `_rows`
@@ -146,8 +154,10 @@ def _header_at(
     first = next((i for i in usual if not re.match("#|sep=", rows[i][0])), usual[0])
     return first - (first - 1 in usual and _looks_like_data(rows[first], rows[first + 1:]))
 
-# %% ../nbs/00e_delimited.ipynb #49e2e2ed
-def is_index(cells):
+# %% ../nbs/00e_delimited.ipynb #080270e0
+def is_index(
+    cells,  # of a column
+) -> bool:
     "Whether a column without a name only numbers the rows, or has a word of its own for each"
     cells = list(map(str, cells))
     return len(set(cells)) == len(cells) and all(cell.isdigit() or not is_number(cell) for cell in cells)

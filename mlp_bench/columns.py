@@ -163,7 +163,7 @@ def as_text(
     "The cells of a column of text"
     return np.array([np.nan if w in missing else w for w in words.unique], dtype=object)[words.codes]
 
-# %% ../nbs/00d_columns.ipynb #3d2d73c4
+# %% ../nbs/00d_columns.ipynb #f673b990
 def format_title(
     format,  # see `date_format`
 ) -> str:
@@ -177,7 +177,8 @@ def as_dates(
     format,  # see `date_format`
 ) -> np.ndarray:  # object, NaN where missing
     "Dates as text in the one form that needs no guess, such as 2024-01-31"
-    dates = parse_dates(pd.Series(words.unique, dtype=object), format)
+    texts = pd.Series(words.unique, dtype=object)
+    dates = parse_dates(texts, format).fillna(parse_dates(texts, "ISO8601"))  # as it was read before
     days = (dates.dt.normalize() == dates)[dates.notna()].all()
     texts = dates.dt.strftime("%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S")
     return texts.astype(object).where(dates.notna(), np.nan).to_numpy()[words.codes]

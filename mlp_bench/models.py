@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator
 
 from .core import InputError, first_line, require
 from .config import NETWORKS, Config, to_builtin
-from .columns import Kind, is_numeric
+from .columns import Kind, is_numeric, parse_as
 from .data import Dataset
 from .features import TRUSTED, recipe
 from .estimators import layer_sizes
@@ -47,6 +47,9 @@ def predict(
     X: pd.DataFrame,  # raw columns
 ) -> pd.DataFrame:  # one row for each row of `X`
     "Probability `p` of the positive class, and `label`"
+    for c, kind in self.kinds.items():
+        if not kind.date or c not in X: continue
+        X = X.assign(**{c: parse_as(X[c].rename_axis("row"), kind, f"column {c}")[0]})
     p = self.net.predict_proba(self.prep.transform(X))[:, 1].astype(float)
     return pd.DataFrame({"p": p, "label": [self.classes[int(v > 0.5)] for v in p]}, index=X.index)
 

@@ -519,6 +519,17 @@ def test_what_is_missing_in_new_rows_is_said_and_other_columns_are_not_looked_at
     assert table.notes == ["age: 1 × 'tall' read as missing"] and "score" not in table.frame
 
 
+def test_a_model_takes_dates_as_they_were_written_or_read(tmp_path):
+    days = pd.date_range("2024-01-01", periods=60)
+    frame = CLEAN.assign(seen=days.strftime("%d/%m/%Y"))
+    model = model_of(frame.to_csv(index=False), tmp_path)
+    asked = [frame, frame.assign(seen=days), frame.assign(seen=days.strftime("%Y-%m-%d"))]
+    p = [model.predict(X.drop(columns="outcome")).p for X in asked]
+    assert p[0].std() > 0.01 and (p[0] == p[1]).all() and (p[0] == p[2]).all()
+    with pytest.raises(InputError, match="column seen is 'soon' in row 0, which is no date as in training"):
+        model.predict(frame.assign(seen="soon"))
+
+
 def test_a_model_of_the_first_edition_is_read_without_kinds(tmp_path):
     model_of(PLAIN, tmp_path)
     facts = json.loads((tmp_path / "config.json").read_text())

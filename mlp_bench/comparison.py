@@ -36,7 +36,8 @@ from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, METRIC_TITLES, N
                               RANK_METRICS, SETTINGS, Config, Setting, format_metric, format_value,
                               setting_title, short_plan)
 from .columns import is_numeric
-from .reading import SUFFIXES, Table, read_table, safe_csv
+from .containers import SUFFIXES
+from .reading import Table, read_table, safe_csv
 from .data import Dataset, dataset_of
 from .evaluation import BACKENDS, check, folds_of, key
 from .stats import by_model, contrasts, differing, pretty, same_folds, summary

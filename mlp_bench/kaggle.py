@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .core import InputError, call_with_timeout, require, shorten
 from .delimited import is_page
-from .reading import file_bytes
+from .containers import file_bytes
 
 # %% ../nbs/00f_kaggle.ipynb #0e698f29
 HEART_SHA256 = "948420b084d8a3a0ca42b8419fce9aee175879e43f8aedf712377899a67aa49b"

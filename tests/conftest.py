@@ -27,14 +27,16 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    "One process has the dashboard, which shares a server, and one loads TensorFlow for all that need it"
+    "What took long to make or to import is shared: a server, TensorFlow, the checker of schemas"
     from xdist.scheduler import LoadScopeScheduling  # pytest 9.2 ignores xdist's groups
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            for module in "dashboard", "report", "encodings":  # whose tests share what took long to make
+            for module in "dashboard", "report", "encodings":
                 if f"test_{module}.py" in nodeid:
                     return module
+            if "_schema" in nodeid:
+                return "schema"
             if "test_parity.py" in nodeid or "keras" in nodeid.partition("::")[2]:
                 return "keras"
             return nodeid

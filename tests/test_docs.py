@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
 from forks import errors_of
 
@@ -255,6 +254,8 @@ def test_citation_has_the_version_and_the_licence_of_the_package():
     ],
 )
 def test_files_follow_their_schema(schema, files):
+    from check_jsonschema import main as check_jsonschema  # takes seconds
+
     command = ["--builtin-schema", f"vendor.{schema}", *(str(ROOT / file) for file in files)]
     done = CliRunner().invoke(check_jsonschema, command)
     assert done.exit_code == 0, done.output

@@ -48,6 +48,7 @@ def mlflow_server(folder, port, runs=None):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # nobody asks for any
     )
     wait_for(f"http://127.0.0.1:{port}/health")
     return server

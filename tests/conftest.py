@@ -1,6 +1,7 @@
 import os
 import shutil
 import sqlite3
+from concurrent.futures import Executor, Future
 from contextlib import closing
 
 import pytest
@@ -82,6 +83,29 @@ def copy_store(source, target):
 def store(no_store, made):
     "A store without runs in an otherwise empty working directory"
     return copy_store(made.parent, no_store)
+
+
+class Here(Executor):
+    "Does at once, in this process, what a pool of others would do in theirs"
+
+    def __init__(self, *args, **options):
+        pass
+
+    def submit(self, function, *args):
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+    def shutdown(self, **options):
+        pass
+
+
+@pytest.fixture
+def no_workers(monkeypatch):
+    "A sweep of one job without its worker, which takes seconds to import what is here already"
+    from mlp_bench import sweeps
+
+    monkeypatch.setattr(sweeps, "ProcessPoolExecutor", Here)
 
 
 @pytest.fixture(scope="session")

@@ -642,7 +642,7 @@ SETTINGS_THAT_DIFFER = [
 ]
 
 
-def test_run_sweep_and_rank_are_readable_on_narrow_screens(store):
+def test_run_sweep_and_rank_are_readable_on_narrow_screens(store, no_workers):
     small = ["--plan", "cv:2", "--epochs", "2"]
     grid = ["--hidden-layer-sizes", "4,4-2", "--dropout", "0,0.1", "--learning-rate", "0.01,0.001"]
     for settings in SETTINGS_THAT_DIFFER:

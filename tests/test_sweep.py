@@ -212,7 +212,7 @@ def test_a_table_that_is_a_read_only_map_of_a_file_is_as_good(tmp_path):
             assert key == key_of(c, HEART) and evaluation.oof.equals(measure(c, HEART).oof)
 
 
-def test_one_table_several_backends_and_what_cannot_be_trained(store):
+def test_one_table_several_backends_and_what_cannot_be_trained(store, no_workers):
     configs = grid(
         dict(
             backend=["numpy", "logistic", "majority"],
@@ -277,7 +277,7 @@ def test_modules_that_lie_beside_the_data_are_never_imported(store):
     assert done.returncode == 0 and job.finished and not Path("marker").exists(), done.stderr
 
 
-def test_the_command_ranks_and_the_second_time_does_nothing(store):
+def test_the_command_ranks_and_the_second_time_does_nothing(store, no_workers):
     args = [
         "sweep",
         "--plan",
@@ -305,7 +305,7 @@ def test_the_command_ranks_and_the_second_time_does_nothing(store):
     assert again.stdout.rstrip().endswith("0 trained, 4 found in the store, 0 skipped.") and len(runs()) == 4
 
 
-def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error(store):
+def test_skipped_configurations_are_told_on_stderr_and_if_all_are_it_is_an_error(store, no_workers):
     args = [
         "sweep",
         "--plan",
@@ -399,7 +399,7 @@ def cluster(workers, *options, **env):
 
 
 def test_a_cluster_that_loses_a_worker_in_mid_sweep_has_all_results_and_none_twice(store):
-    configs, killed = small(12), []
+    configs, killed = small(8), []
     with cluster(2, "--no-nanny") as (address, workers, _):
 
         def tell(share, text):
@@ -410,10 +410,10 @@ def test_a_cluster_that_loses_a_worker_in_mid_sweep_has_all_results_and_none_twi
 
         done = sweep(configs, "dask", scheduler=address, progress=tell)
         assert workers[0].wait() == -signal.SIGKILL
-        assert str(done) == "12 trained, 0 found in the store, 0 skipped"
+        assert str(done) == "8 trained, 0 found in the store, 0 skipped"
         complete(configs)
         again = sweep(configs, "dask", scheduler=address)  # with the worker that is left
-        assert str(again) == "0 trained, 12 found in the store, 0 skipped" and len(runs()) == 12
+        assert str(again) == "0 trained, 8 found in the store, 0 skipped" and len(runs()) == 8
         assert len(sweep([replace(SMALL, seed=99)], "dask", scheduler=address).trained) == 1
 
 

@@ -244,6 +244,7 @@ def test_an_unknown_setting_of_compare_is_named():
 @pytest.fixture
 def page(store, monkeypatch):
     "A page over an empty store; nothing of it runs in a thread"
+    monkeypatch.setattr(manager, "stored_figures", lambda *_: {})  # the page draws its own
     monkeypatch.setattr(comparison.Page, "in_thread", comparison.Page.safely)
     monkeypatch.setattr(comparison.Page, "watch", lambda self: None)
     page = comparison.Page()

@@ -8,7 +8,8 @@ from importlib import import_module as _import_module
 _HOMES = {
     "InputError": "core", "Config": "config", "preset": "config", "Dataset": "data", "load": "data", "audit": "eda",
     "Cleaner": "cleaning", "recipe": "features", "TextbookMLP": "numpy_mlp", "Fleet": "fleet",
-    "NumpyMLPClassifier": "estimators", "fit_fleet": "estimators", "KerasMLPClassifier": "keras_mlp",
+    "NumpyMLPClassifier": "estimators", "NumpyMLPRegressor": "estimators", "fit_fleet": "estimators",
+    "KerasMLPClassifier": "keras_mlp", "KerasMLPRegressor": "keras_mlp",
     "Run": "tracking", "runs": "tracking", "get_run": "tracking", "purge": "tracking",
     "run": "manager", "run_all": "manager", "load_model": "manager", "sweep": "sweeps", "report": "reports",
     "rank": "ranking", "contrast": "ranking", "compare": "ranking", "dashboard": "comparison",

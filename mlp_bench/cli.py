@@ -22,8 +22,9 @@ import typer
 from typer.core import TyperCommand
 
 from .core import InputError, printable, user_message
-from .config import (BACKEND_TITLES, CONTRAST_METRICS, METRICS, NETWORKS, RANK_METRICS, SETTINGS,
-                              Config, check_choice, either, format_value, preset)
+from .config import (
+    BACKEND_TITLES, CONTRAST_METRICS, METRICS, NETWORKS, RANK_METRICS, SETTINGS, Config,
+    check_choice, either, format_value, metrics_of, preset)
 
 # %% ../nbs/07_cli.ipynb #e76d5530
 app = typer.Typer(
@@ -208,6 +209,7 @@ def _swept(configs, engine, jobs, scheduler):
             raise
 
 # %% ../nbs/07_cli.ipynb #36f48862
+_by_task = "that which decides for the task"
 _where = "Where to work: local (processes on this machine) or dask (a cluster that is running)."
 
 @command()
@@ -219,7 +221,7 @@ def sweep(
     random: _option("Draw so many combinations, at most 100,000, instead of taking all.",
                     Optional[int], min=1) = None,
     sample_seed: _option("Seed of that draw.", int, min=0) = 0,
-    metric: _option(f"What to sort by: {either(METRICS)}.", str) = "roc_auc",
+    metric: _option(f"What to sort by: {either(METRICS)}; else {_by_task}.") = None,
     top: _option("How many rows to print.", int, min=1) = 10,
     engine: _option(_where, str) = "local",
     jobs: _option("Local processes; default: one per core.", Optional[int], min=1) = None,
@@ -230,10 +232,11 @@ def sweep(
     """Measure many settings on many workers and rank them. A setting takes a list of values with commas, such
     as --dropout 0,0.2; all combinations are measured, except what the store has."""
     from mlp_bench import output
-    check_choice("metric", metric, METRICS)
+    if metric: check_choice("metric", metric, METRICS)
     settings |= dict(data=data, backend=backend)
     done = _swept(_asked_for(settings, preset, random, sample_seed), engine, jobs, scheduler)
     for note in output.skipped_notes(done): _say(note)
+    if metric: check_choice(f"metric of this {done.dataset.task} task", metric, metrics_of(done.dataset.task))
     runs = done.best(None if json_file else top, metric)
     if json_file: output.write(json_file, output.sweep_as_json(done, runs))
     if runs: output.print_sweep(done, runs[:top], metric)
@@ -266,7 +269,7 @@ def audit(
 # %% ../nbs/07_cli.ipynb #721ca0a6
 @command()
 def rank(
-    metric: _option(f"What to sort by: {either(RANK_METRICS)}.", str) = "roc_auc",
+    metric: _option(f"What to sort by: {either(RANK_METRICS)}; else {_by_task}.") = None,
     top: _option("How many rows to show of each table and plan.", int, min=1) = 10,
     data: _option("Only runs on this table, by the name that is shown.") = None,
     plan: _option("Only runs under this plan, such as cv:10x1.") = None,
@@ -279,7 +282,7 @@ def rank(
         text = runs.to_json(orient="records", indent=1, double_precision=15, date_format="iso")
         output.write(json_file, text)
     if not len(runs): return print(f"No runs yet in {tracking.redact()}: mlp_bench run makes the first.")
-    output.print_ranking(runs)
+    output.print_ranking(runs, metric)
 
 # %% ../nbs/07_cli.ipynb #752fe9e9
 _stored_run = _argument("A run of mlp_bench rank; its first digits are enough.")
@@ -288,8 +291,8 @@ _stored_run = _argument("A run of mlp_bench rank; its first digits are enough.")
 def contrast(
     run_a: _stored_run,
     run_b: _argument("Another one, with the same table, target and plan."),
-    metric: _option(f"What to compare by: {either(CONTRAST_METRICS)}.", str) = "roc_auc",
-    margin: _option("Differences up to this do not matter.", float) = 0.01,
+    metric: _option(f"What to compare by: {either(CONTRAST_METRICS)}; else {_by_task}.") = None,
+    margin: _option("Differences up to this do not matter.", Optional[float]) = None,
     json_file: _json("Write the result to FILE.") = None,
 ):
     """Say which of two stored runs is better, if either is. They are compared fold by fold: better,
@@ -306,7 +309,7 @@ def report(
     data: _argument(f"heart (with heart-restored), {SOURCES}") = "heart",
     preset: _option("plain, or tuned: recipe and settings that help small networks.", str) = "plain",
     backend: _option("numpy, keras or both; the baselines are always there.", str) = "both",
-    margin: _option("A difference in ROC AUC up to this does not matter.", float, min=1e-6) = 0.01,
+    margin: _option("Differences up to this do not matter.", Optional[float]) = None,
     out: _option("Where to write the page.", str, metavar="FILE") = "report.html",
     **settings,
 ):
@@ -332,7 +335,7 @@ def predict(
     out: _option("Write the predictions to FILE instead of to the screen.", metavar="FILE") = None,
 ):
     """Predict the rows of a file with a stored run. The answer is a CSV: probability p of the positive class,
-    and label."""
+    or one for each of many, and label; or the predicted amount."""
     from mlp_bench import figures, manager, output, reading
     model = manager.load_model(run_id)
     how = dict(encoding=model.config.encoding, header=model.config.header)

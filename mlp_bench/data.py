@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, shorten
-from .columns import MISSING, is_numeric
-from .reading import assumption_line, raw_cells, read_table
+from .config import format_amount
+from .columns import is_numeric
+from .reading import assumption_line, read_table
+from .targets import check_target, labelled, read_target
 from .kaggle import HEART_SHA256, HEART_TARGET, kaggle_file
 from .heart import bundled, restored_patients
 
@@ -46,20 +48,26 @@ def _column_bytes(
 # %% ../nbs/00c_data.ipynb #648c7fb6
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    "A table with a binary outcome"
+    "A table with an outcome"
     name: str  # where it came from
     X: pd.DataFrame  # raw columns, numeric or text, NaN where missing
-    y: np.ndarray  # int64, 0 or 1
+    y: np.ndarray  # int64, the code of each row's class; or float64, its amount
     target: str  # name of the outcome column
-    classes: tuple  # the two original labels, negative first
+    classes: tuple | None  # the original labels by code, of two the negative first; None for amounts
     groups: np.ndarray | None = None  # e.g. the hospital of each row
     kinds: dict = field(default_factory=dict)  # how each column was read: its name -> `Kind`
     assumed: tuple = ()  # what was taken for granted when the table was read
 
+    @property
+    def task(self) -> str:  # of `TASKS`
+        "What is predicted: one of two classes, of many, or an amount"
+        return {0: "regression", 2: "binary"}.get(len(self.classes or ()), "multiclass")
+
     @cached_property
     def fingerprint(self) -> str:  # 64 hex digits
         "SHA-256 over names, kinds, order and values, outcome included"
-        labels = pd.Series([str(self.classes[i]) for i in self.y], name=self.target, dtype=object)
+        cells = [str(self.classes[i]) for i in self.y] if self.classes else self.y
+        labels = pd.Series(cells, name=self.target, dtype=object if self.classes else np.float64)
         groups = [] if self.groups is None else [pd.Series(self.groups, name="groups")]
         total = hashlib.sha256()
         for column in *(self.X[c] for c in self.X), labels, *groups: total.update(_column_bytes(column))
@@ -73,79 +81,14 @@ class Dataset:
     def __repr__(self):
         rows, columns = self.X.shape
         numeric = sum(is_numeric(self.X[c]) for c in self.X)
-        negative, positive = self.classes
+        if self.classes:
+            counts = np.bincount(self.y, minlength=len(self.classes)).tolist()
+            some = [f"{label} in {n}" for label, n in zip(self.classes, counts)]
+            said = ", ".join([*(some[::-1] if len(some) == 2 else some)[:5], *["…"] * (len(some) > 5)])
+        else: said = "{} on average, from {} to {}".format(
+            *map(format_amount, (self.y.mean(), self.y.min(), self.y.max())))
         return (f"{self.name}: {rows} rows × {columns} columns "
-                f"({numeric} numeric, {columns - numeric} categorical); "
-                f"{self.target} is {positive} in {self.y.sum()}, {negative} in {rows - self.y.sum()}")
-
-# %% ../nbs/00c_data.ipynb #8a8878aa
-def _outcome(
-    cells,  # of the outcome, as `raw_cells` gives them
-    index,  # line or row of each
-) -> pd.Series:  # numbers or text, NaN where missing
-    "The cells of the outcome, in which one word for missing may be one of two labels"
-    column = pd.Series(cells, index, cells.dtype)
-    if is_numeric(column): return column
-    words = set(column.dropna())
-    if not (len(words) == 2 and len(words & MISSING) == 1): column = column.mask(column.isin(MISSING))
-    numbers = pd.to_numeric(column, errors="coerce")
-    return column if (numbers.isna() & column.notna()).any() else numbers
-
-# %% ../nbs/00c_data.ipynb #4acaa9fd
-def _labels(
-    column,  # the outcome, a Series
-    name,  # what to call the table in messages
-    positive=None,  # the label to count as 1; by default the second in sorted order
-) -> tuple:  # y (int64 array), classes (negative label, positive label)
-    "A binary outcome as 0 and 1, with the labels it was made from"
-    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in sorted(set(column.tolist()))]
-    if len(labels) != 2:
-        raise InputError(f"{name}: the target {shorten([column.name])} has {len(labels)} different "
-                         f"value{'s'[:len(labels) != 1]} ({shorten(labels, 5)}), but exactly two are needed.")
-    wanted = _outcome(raw_cells(pd.Series([str(positive)])), [0])[0]  # as a cell: `true` is True, `1.0` is 1
-    same = [v for v in labels if v == wanted or str(v) == str(positive)]
-    matches = labels[1:] if positive is None else same
-    if not matches:
-        raise InputError(f"{name}: the positive label {shorten([positive])} does not occur in "
-                         f"{shorten([column.name])}, whose labels are {shorten(labels)}.")
-    positive = matches[0]
-    negative = labels[labels[0] == positive]
-    return (column == positive).to_numpy(np.int64), (negative, positive)
-
-# %% ../nbs/00c_data.ipynb #e290271d
-def _check_target(
-    columns,  # names
-    name,  # what to call the table in messages
-    target,  # name of the outcome column, or None
-):
-    "Refuse a table in which the outcome cannot be found"
-    if target is None:
-        raise InputError(f"{name} needs a target, the column to predict, which is one of {shorten(columns)}.")
-    if str(target) not in columns:
-        raise InputError(f"{name} has no column {shorten([target])}: its columns are {shorten(columns)}.")
-
-# %% ../nbs/00c_data.ipynb #9bd92854
-def _labelled(
-    frame,  # a checked table, indexed by line or row
-    name,  # what to call it in messages
-    target,  # name of the outcome column
-    drop,  # whether rows without an outcome are left out
-) -> tuple:  # the rows with an outcome, the outcome, notes
-    "Leave out empty rows, and if asked to, those without an outcome"
-    full = frame.dropna(how="all")
-    outcome = _outcome(full[target].to_numpy(), full.index)
-    unknown = outcome.isna()
-    if unknown.any() and not drop:
-        at = outcome.index[unknown][0]
-        word = full[target][at]
-        said = "" if pd.isna(word) else f" (the word {shorten([word])} is read as that)"
-        place = f"{full.index.name} {at}{said}"
-        raise InputError(f"{name}: the target {shorten([target])} is missing in {place}: "
-                         "fill it in, or leave such rows out with --drop-unlabelled (in Python, "
-                         "drop_unlabelled=True).")
-    counts = {"empty row{}": len(frame) - len(full), "row{} without " + target: unknown.sum()}
-    notes = [f"{n} {rows.format('s' * int(n > 1))} left out" for rows, n in counts.items() if n]
-    return full[~unknown], outcome[~unknown], notes
+                f"({numeric} numeric, {columns - numeric} categorical); {self.target} is {said}")
 
 # %% ../nbs/00c_data.ipynb #b200e9b2
 def _dataset(
@@ -154,11 +97,14 @@ def _dataset(
     target,  # name of the outcome column
     positive=None,  # the label to count as 1
     drop_unlabelled=False,  # whether rows without an outcome are left out
+    task=None,  # binary, multiclass or regression; None for what the target says
+    labels=False,  # whether the target was given as categories
 ) -> Dataset:
     "Split a checked table into columns and outcome"
-    _check_target(list(table.frame), name, target)
-    frame, outcome, notes = _labelled(table.frame, name, str(target), drop_unlabelled)
-    y, classes = _labels(outcome.rename(str(target)), name, positive)
+    check_target(list(table.frame), name, target)
+    frame, outcome, notes = labelled(table.frame, name, str(target), drop_unlabelled)
+    outcome = outcome.rename(str(target))
+    y, classes, _, assumed = read_target(outcome, name, positive, task, labels)
     X = frame.drop(columns=str(target)).reset_index(drop=True)
     if not len(X.columns):
         raise InputError(f"{name} has no column besides the target {target}, "
@@ -166,7 +112,7 @@ def _dataset(
     empty = [c for c in X if X[c].isna().all()]
     if empty: raise InputError(f"{name}: column {shorten(empty)} is missing in every row, so remove it.")
     kinds = {c: table.kinds[c] for c in X}
-    return Dataset(name, X, y, str(target), classes, None, kinds, (*table.notes, *notes))
+    return Dataset(name, X, y, str(target), classes, None, kinds, (*table.notes, *notes, *assumed))
 
 # %% ../nbs/00c_data.ipynb #8527ebd0
 _SOURCES = "'heart', 'heart-restored', 'kaggle:owner/dataset', the path of a table, or a DataFrame"
@@ -195,26 +141,31 @@ def _located(source, target):
                          "download the file first.")
     return source, shorten([Path(text).name]), target
 
+def _as_categories(source, target):  # whether the target of a DataFrame is a column of categories
+    kinds = getattr(source, "dtypes", None)
+    return isinstance(kinds, pd.Series) and isinstance(kinds.get(target), pd.CategoricalDtype)
+
 
 # %% ../nbs/00c_data.ipynb #2d2773a3
 def load(
     source="heart",  # heart, heart-restored, kaggle:owner/slug[/versions/n][/file.csv], a path or a DataFrame
     target=None,  # name of the outcome column; known for the heart data
-    positive=None,  # the label to count as 1; by default the second in sorted order
+    positive=None,  # of two labels the one to count as 1; by default the second in sorted order
+    task=None,  # binary, multiclass or regression; None for what the target says
     encoding=None,  # of a text file, such as cp1252; UTF-8, or UTF-16 by its mark, unless told
     header=True,  # whether the columns of a text file have names
     drop_unlabelled=False,  # whether rows without an outcome are left out
 ) -> Dataset:
-    "Load a table with a binary outcome; whatever is wrong with it is an InputError"
+    "Load a table with an outcome; whatever is wrong with it is an InputError"
     if isinstance(source, str) and source in ("heart", "heart-restored"):
         name, target = source, target or HEART_TARGET
         frame, groups = restored_patients() if name == "heart-restored" else (None, None)
         table = bundled(name, HEART_SHA256) if groups is None else read_table(frame, name, target)
-        return replace(_dataset(table, name, target, positive), groups=groups)
+        return replace(_dataset(table, name, target, positive, task=task), groups=groups)
     source, name, target = _located(source, target)
     target = None if target is None else str(target).strip()  # as names are read
     table = read_table(source, name, target, encoding, header)
-    return _dataset(table, name, target, positive, drop_unlabelled)
+    return _dataset(table, name, target, positive, drop_unlabelled, task, _as_categories(source, target))
 
 # %% ../nbs/00c_data.ipynb #28863466
 def dataset_of(

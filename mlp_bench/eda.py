@@ -9,10 +9,12 @@ __all__ = ['FALSE_ALARM_RATE', 'rank_auc', 'audit']
 import numpy as np
 import pandas as pd
 from scipy.stats import chi2_contingency, fisher_exact
+from sklearn.metrics import r2_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from .core import without_autologging
+from .core import shorten, without_autologging
+from .config import format_amount
 from .columns import date_format, is_numeric, read_numbers, words_of
 
 # %% ../nbs/00_eda.ipynb #6e391a21
@@ -28,15 +30,35 @@ def rank_auc(
 # %% ../nbs/00_eda.ipynb #d7a480a2
 FALSE_ALARM_RATE = 1e-3  # of a finding by luck, over all the places looked at
 
+def _are_amounts(y): return y.dtype.kind == "f"
+
+def _judged(y):
+    "The classes that are held against the rest: the positive one of two, and of many those with 20 rows"
+    return np.array([1]) if y.max() < 2 else np.flatnonzero(np.bincount(y) >= 20)
+
+def _above(y):
+    "Whether each amount is above the median; where that is also the greatest, whether it is reached"
+    ranks = pd.Series(y).rank()
+    return (ranks > ranks.mean()).to_numpy(int)
+
+# %% ../nbs/00_eda.ipynb #04db01a2
+def _apart(sets):
+    "What targets equal rows carry, where these differ"
+    if not _are_amounts(sets.obj): return "both labels" if sets.obj.max() < 2 else "different labels"
+    apart = (sets.max() - sets.min())[sets.nunique() > 1]
+    return (f"different amounts, {format_amount(apart.median())} apart in the median and "
+            f"{format_amount(apart.max())} at most")
+
 def _duplicates(X, y):
-    "Rows that occur more than once, and those whose copies disagree in the label"
+    "Rows that occur more than once, and those whose copies disagree in the target"
     copy, twin = X.duplicated(), X.duplicated(keep=False)
     if not copy.any(): return
     yield ("duplicates", "", copy.sum(), f"{copy.sum()} rows repeat an earlier row in every column: "
            "a fold may be tested on what it has learnt.")
     same = X[twin].groupby(list(X), dropna=False, sort=False).ngroup().to_numpy()
-    clash = (pd.Series(y)[twin.to_numpy()].groupby(same).nunique() > 1).sum()
-    if clash: yield ("conflicts", "", clash, f"{clash} sets of equal rows carry both labels: "
+    sets = pd.Series(y)[twin.to_numpy()].groupby(same)
+    clash = (sets.nunique() > 1).sum()
+    if clash: yield ("conflicts", "", clash, f"{clash} sets of equal rows carry {_apart(sets)}: "
                      "no model can get them all right.")
 
 # %% ../nbs/00_eda.ipynb #c1c386c3
@@ -62,39 +84,59 @@ def _useless(X, amounts=()):
 # %% ../nbs/00_eda.ipynb #a90649a9
 def _codes(column): return column.astype(float if is_numeric(column) else str).where(column.notna()).rank()
 
-def _column_auc(x, y, folds, least):
-    "The AUC of a small tree on one column, out of fold; None if it is below `least`"
-    tree = DecisionTreeClassifier(max_leaf_nodes=20, min_samples_leaf=5, random_state=0)
-    missed = 0
+def _tree(y):
+    "A small tree; of many classes, each may have a leaf on either side of the next"
+    how = dict(min_samples_leaf=5, random_state=0)
+    if _are_amounts(y): return DecisionTreeRegressor(max_leaf_nodes=20, **how)
+    return DecisionTreeClassifier(max_leaf_nodes=max(20, 2 * y.max() + 2), **how)
+
+def _fold_score(tree, x, y, judged):
+    "R² of amounts, or the mean AUC of some classes against the rest"
+    if _are_amounts(y): return r2_score(y, tree.predict(x))
+    p = dict(zip(tree.classes_, tree.predict_proba(x).T))
+    return np.mean([rank_auc(p[k], y == k) for k in judged])
+
+# %% ../nbs/00_eda.ipynb #5453e20c
+def _column_score(x, y, folds, least):
+    "How well a small tree does on one column, out of fold; None if that is below `least`"
+    tree, judged, missed = _tree(y), [] if _are_amounts(y) else _judged(y), 0
     for train, test in folds:
-        p = tree.fit(x[train], y[train]).predict_proba(x[test])[:, 1]
-        missed += 1 - rank_auc(p, y[test])
+        missed += 1 - _fold_score(tree.fit(x[train], y[train]), x[test], y[test], judged)
         if missed / len(folds) > 1 - least + 1e-9: return None
     return 1 - missed / len(folds)
 
 # %% ../nbs/00_eda.ipynb #98f0f9ca
+def _strata(y):
+    "For folds that share out every class of 20 rows or more; None if there are not two such, or 40 amounts"
+    counts = np.bincount(np.arange(len(y)) % 2 if _are_amounts(y) else y)
+    common = np.flatnonzero(counts >= 20)
+    if len(common) > 1: return np.where(np.isin(y, common), y, common[0]) * (not _are_amounts(y))
+
 def _tells_all(X, y):
     "Columns that alone predict the target almost perfectly, out of fold"
-    if np.bincount(y, minlength=2).min() < 20: return
-    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(y, y))
+    strata, score = _strata(y), "R² of its ranks" if _are_amounts(y) else "AUC"
+    if strata is None: return
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(y, strata))
+    if _are_amounts(y): y = pd.Series(y).rank().to_numpy()
     for c in X:
-        auc = _column_auc(_codes(X[c]).to_numpy("float32")[:, None], y, folds, 0.99)
-        if auc: yield ("tells all", c, len(X), f"{c} alone predicts the target with an AUC of {auc:.3f}: "
-                       "was it known before the outcome?")
+        found = _column_score(_codes(X[c]).to_numpy("float32")[:, None], y, folds, 0.99)
+        if found: yield ("tells all", c, len(X), f"{c} alone predicts the target with an {score} of "
+                         f"{found:.3f}: was it known before the outcome?")
 
 # %% ../nbs/00_eda.ipynb #9960ee44
-def _pure_values(X, y):
-    "Values that occur in 20 rows or more, all of the same label"
+def _pure_values(X, y, names):
+    "Values that occur in 20 rows or more, all of the same label or amount"
+    codes, levels = pd.factorize(y)
     common = [c for c in X if X[c].value_counts().max() >= 20]
-    tables = {c: pd.Series(y).groupby(X[c].to_numpy()).agg(["size", "sum"]) for c in common}
+    tables = {c: pd.Series(codes).groupby(X[c].to_numpy()).agg(["size", "min", "max"]) for c in common}
     tables = {c: table[table["size"] >= 20] for c, table in tables.items()}
-    looked, rate = sum(map(len, tables.values())), np.mean(y)
+    looked, shares = sum(map(len, tables.values())), np.bincount(codes) / len(y)
     for c, table in tables.items():
-        for value, (n, k) in table.iterrows():
-            chance = rate**n if k == n else (1 - rate)**n if k == 0 else 1
-            if chance * looked < FALSE_ALARM_RATE:
-                yield ("pure value", c, n, f"{c} = {value} in {n} rows, "
-                       f"and the target is {'always' if k else 'never'} positive there.")
+        for value, (n, code, last) in table[table["min"] == table["max"]].iterrows():
+            if shares[code]**n * looked < FALSE_ALARM_RATE:
+                always = names[levels[code]] if names else f"{levels[code]:.15g}"
+                yield ("pure value", c, n,
+                       f"{c} = {value} in {n} rows, and the target is always {always} there.")
 
 # %% ../nbs/00_eda.ipynb #166a2b3b
 def _quarters(column):
@@ -122,11 +164,12 @@ def _stretches(n, groups):
     if groups is not None: masks |= {f"group {g}": np.asarray(groups == g) for g in pd.unique(groups)}
     return masks
 
-def _parts(X, groups):
+def _parts(X, groups, classes=2):
     "Parts of a table as {(column or nothing, name): mask}"
     parts = {(c, name): mask for c in X for name, mask in _column_parts(X[c]).items()}
     stretches = {("", name): mask for name, mask in _stretches(len(X), groups).items()}
-    if len(parts) * len(stretches) * len(X) > 2e8: return parts | stretches  # too many to try them in pairs
+    if len(parts) * len(stretches) * len(X) * classes > 4e8:  # too many for pairs
+        return parts | stretches
     pairs = {(c, f"{name} and {place}"): mask & where
              for (c, name), mask in parts.items() for (_, place), where in stretches.items()}
     return parts | stretches | pairs
@@ -135,24 +178,27 @@ def _parts(X, groups):
 def _purity(column, y, inside):
     "For each part: the chance of its purity, NaN where it is not pure, and its number of rows"
     each = pd.get_dummies(column.astype(object).fillna("missing")).to_numpy("float32")  # (rows, values)
-    n, k = inside @ each, inside @ (each * y[:, None])  # rows and positives of each value, in each part
-    positive = (each.T @ y - k + 1) / (each.sum(axis=0) - n + 2)  # share of positives elsewhere
-    chances = np.select([n == 0, k == n, k == 0], [1.0, positive**n, (1 - positive)**n], np.nan)
+    labelled = [each * (y == k)[:, None] for k in np.unique(y)]  # those of each label alone
+    inner = np.stack([inside @ rows for rows in labelled])  # (labels, parts, values)
+    outer = np.stack([rows.sum(axis=0, dtype=float) for rows in labelled])[:, None] - inner
+    n, shares = inner.sum(axis=0), (outer + 1) / (outer + 1).sum(axis=0)
+    chances = np.select([n == 0, *(inner == n)], [1.0, *shares**n], np.nan)
     return chances.prod(axis=1), n.sum(axis=1).astype(int)
 
 # %% ../nbs/00_eda.ipynb #3e4a0df9
-def _pure_parts(X, y, groups):
+def _pure_parts(X, y, groups, labels):
     "Columns that decide the target in a part of the table, and do not elsewhere"
     columns = [c for c in X if 2 <= X[c].nunique() <= 10]
-    parts = _parts(X, groups) if columns else {}
-    parts = {name: mask for name, mask in parts.items() if 10 <= y[mask].sum() <= mask.sum() - 10}
+    parts = _parts(X, groups, y.max() + 1) if columns else {}
+    parts = {name: mask for name, mask in parts.items() if (np.bincount(y[mask]) >= 10).sum() > 1}
     names, inside = list(parts), np.array(list(parts.values()), "float32").reshape(len(parts), len(X))
+    what = "whether the target is above its median" if "above its median" in labels else "the target"
     pure = {}  # by chance, column and rows, since the same rows may have two names
     for c in columns:
         chances, rows = _purity(X[c], y, inside)
         for i in np.flatnonzero(chances * len(names) * len(columns) < FALSE_ALARM_RATE):
             if names[i][0] != c: pure[chances[i], c, rows[i]] = names[i][1]
-    return [("pure part", c, n, f"Where {part}, {c} decides the target in all {n} rows; "
+    return [("pure part", c, n, f"Where {part}, {c} decides {what} in all {n} rows; "
              "elsewhere it does not.") for (_, c, n), part in sorted(pure.items())[:5]]
 
 # %% ../nbs/00_eda.ipynb #f042b7fb
@@ -165,27 +211,41 @@ def _missing_code(column):
         if counts[edge] >= 0.03 * len(column) and gap > 0.15 * (rest[-1] - rest[0]): return values[edge]
 
 # %% ../nbs/00_eda.ipynb #e0da000c
-def _gaps(X, y):
-    "Missing cells, and numbers that look like a code for missing, which go with the label"
+def _dependence(y, mask, names):
+    "How likely by luck the target differs so much between some rows and the others, and how it differs"
+    here, others = y[mask], y[~mask]
+    tables = {k: [np.bincount(part == k, minlength=2) for part in (here, others)] for k in _judged(y)}
+    chances = {k: fisher_exact(table).pvalue * len(tables) for k, table in tables.items()}
+    k = min(chances, key=chances.get, default=0)
+    return chances.get(k, 1), (f"the target is {names[k]} in {np.mean(here == k):.0%} of them and in "
+                               f"{np.mean(others == k):.0%} of the others")
+
+def _gaps(X, y, names):
+    "Missing cells, and numbers that look like a code for missing, which go with the target"
     masks = {(c, "is missing"): X[c].isna() for c in X}
     codes = {c: _missing_code(X[c]) for c in X if is_numeric(X[c])}
     masks |= {(c, f"is {code:g}, far from all other values, perhaps a code for missing,"): X[c] == code
               for c, code in codes.items() if code is not None}
     masks = {key: mask.to_numpy() for key, mask in masks.items() if 20 <= mask.sum() <= len(X) - 20}
     for (c, what), mask in masks.items():
-        p = fisher_exact([np.bincount(y[mask], minlength=2), np.bincount(y[~mask], minlength=2)]).pvalue
-        if p * len(masks) < FALSE_ALARM_RATE:
-            yield ("missing", c, mask.sum(), f"{c} {what} in {mask.sum()} rows; the target is positive in "
-                   f"{y[mask].mean():.0%} of them and in {y[~mask].mean():.0%} of the others.")
+        chance, differs = _dependence(y, mask, names)
+        if chance * len(masks) < FALSE_ALARM_RATE:
+            yield "missing", c, mask.sum(), f"{c} {what} in {mask.sum()} rows; {differs}."
 
 # %% ../nbs/00_eda.ipynb #f4c3ea4c
-def _label_shift(y, part, what):
-    "Parts of the file that differ in the share of positives"
-    shares = pd.Series(y).groupby(part).mean()
-    if chi2_contingency(pd.crosstab(part, y)).pvalue < FALSE_ALARM_RATE:
-        yield ("shift", "", len(y), f"{what} differ in the share of positives, from {shares.min():.0%} "
-               f"to {shares.max():.0%}: shuffle the folds, and test on a part held out.")
+def _target_shift(y, part, what, names):
+    "Parts of the file that differ in the share of a class"
+    judged = _judged(y)
+    if not len(judged): return
+    chance = chi2_contingency(pd.crosstab(part, np.where(np.isin(y, judged), y, -1))).pvalue
+    shares = pd.DataFrame({k: y == k for k in judged}).groupby(part).mean()
+    k = (shares.max() - shares.min()).idxmax()
+    which = "the share of positives" if names[k] == "positive" else f"how often the target is {names[k]}"
+    if chance < FALSE_ALARM_RATE:
+        yield ("shift", "", len(y), f"{what} differ in {which}, from {shares[k].min():.0%} "
+               f"to {shares[k].max():.0%}: shuffle the folds, and test on a part held out.")
 
+# %% ../nbs/00_eda.ipynb #324ae3da
 def _column_shift(X, late, what):
     "Whether a tree tells one part of the file from the rest by the columns"
     if min(late.sum(), (~late).sum()) < 20: return
@@ -195,15 +255,15 @@ def _column_shift(X, late, what):
     if auc > 0.75: yield ("shift", "", len(X), f"The columns tell {what} (AUC {auc:.2f}): "
                           "these are not rows of one kind.")
 
-def _shift(X, y, groups):
-    "Groups, or else stretches of the file, that differ in the label or can be told apart by their columns"
+def _shift(X, y, groups, names):
+    "Groups, or else stretches of the file, that differ in the target or can be told apart by their columns"
     row = np.arange(len(y))
     if groups is None:
-        yield from _label_shift(y, row * 8 // len(y), "Eighths of the file")
+        yield from _target_shift(y, row * 8 // len(y), "Eighths of the file", names)
         yield from _column_shift(X, row >= len(y) // 2, "the first half of the file from the second")
     else:
         part = pd.factorize(groups)[0]
-        yield from _label_shift(y, part, "Groups")
+        yield from _target_shift(y, part, "Groups", names)
         yield from _column_shift(X, part == np.bincount(part).argmax(), "the largest group from the others")
 
 # %% ../nbs/00_eda.ipynb #06baa2c2
@@ -213,10 +273,14 @@ def audit(
 ) -> pd.DataFrame:  # columns check, column, rows, finding; no rows if nothing was found
     "Look a table over for leaks and other faults, knowing nothing about what its columns mean"
     X, y, groups = dataset.X.reset_index(drop=True), dataset.y, dataset.groups
+    labels = [shorten([label]) for label in dataset.classes or ()]
+    if dataset.task == "binary": labels = ["negative", "positive"]
     amounts = [c for c, kind in dataset.kinds.items() if kind.amount]
     findings = [*_duplicates(X, y), *_useless(X, amounts)]
     if len(y) > 5_000:  # a sample, in the order of the file, is enough for the rest
         rows = np.sort(np.random.default_rng(0).choice(len(y), 5_000, replace=False))
         X, y, groups = X.iloc[rows].reset_index(drop=True), y[rows], None if groups is None else groups[rows]
-    findings += [*_tells_all(X, y), *_pure_values(X, y), *_pure_parts(X, y, groups), *_gaps(X, y)]
-    return pd.DataFrame([*findings, *_shift(X, y, groups)], columns=["check", "column", "rows", "finding"])
+    findings += [*_tells_all(X, y), *_pure_values(X, y, labels)]
+    if _are_amounts(y): y, labels = _above(y), ["not", "above its median"]
+    findings += [*_pure_parts(X, y, groups, labels), *_gaps(X, y, labels), *_shift(X, y, groups, labels)]
+    return pd.DataFrame(findings, columns=["check", "column", "rows", "finding"])

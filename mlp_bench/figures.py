@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['INK', 'COLOURS', 'DASHES', 'STYLE', 'WIDTH', 'PAGE_WIDTH', 'EDGE', 'BOTTOM', 'SVG_DASHES', 'DIAGONAL', 'UNIT',
-           'CAUTION', 'Line', 'Cell', 'Chart', 'draw', 'png', 'Axes', 'svg', 'contrast_chart', 'fold_chart',
-           'roc_curve', 'fold_curves', 'roc_band', 'roc_chart', 'precision_recall_chart', 'confusion',
-           'confusion_chart', 'reliability', 'calibration_chart', 'loss_chart', 'net_benefit', 'decision_chart',
-           'overview', 'gallery']
+           'LEVELS', 'MOST_WRITTEN', 'MOST_CELLS', 'MOST_POINTS', 'CAUTION', 'Line', 'Cell', 'Chart', 'draw', 'png',
+           'Axes', 'svg', 'contrast_chart', 'fold_chart', 'one_against_rest', 'roc_curve', 'fold_curves', 'roc_band',
+           'roc_chart', 'precision_recall_chart', 'confusion', 'confusion_chart', 'reliability', 'top_label',
+           'calibration_chart', 'loss_chart', 'net_benefit', 'decision_chart', 'observed_chart', 'residual_chart',
+           'residual_distribution', 'charts_of', 'error_charts', 'overview', 'gallery']
 
 # %% ../nbs/06b_figures.ipynb #34b9b5df
 import io
@@ -18,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, require
-from .config import LOWER_IS_BETTER, METRIC_TITLES
-from .stats import by_fold, by_model, fold_measures, hits_and_alarms, inline_title
+from .config import LOWER_IS_BETTER, METRIC_TITLES, format_amount
+from .stats import (
+    MEASURES, answers_of, by_fold, by_model, has_all_classes, hits_and_alarms, inline_title, task_of)
 
 # %% ../nbs/06b_figures.ipynb #e7540a26
 @dataclass
@@ -62,8 +64,12 @@ class Chart:
     height: float = 4.0  # inches; 4.6 is the width
 
 # %% ../nbs/06b_figures.ipynb #6d1deb45
+def _decimals(size, digits): return max(digits, digits - 1 - int(np.floor(np.log10(size or 1))))
+
 def _plain(values):
-    rounded = np.round(np.asarray(values, float), 6).tolist()
+    values = np.asarray(values, float)
+    size = np.nanmax(np.abs(values), initial=0)
+    rounded = np.round(values, _decimals(size, 6)).tolist()
     return [None if v != v else v for v in rounded]  # NaN is not itself
 
 def _thin(*arrays, most=200):
@@ -84,27 +90,41 @@ STYLE = {
 }
 
 # %% ../nbs/06b_figures.ipynb #109076bc
+def _is_cloud(line): return not line.joined and len(line.x) > 100  # of small dots
+
 def _draw_line(ax, line):
     colour = INK if line.style is None else COLOURS[line.style % 5]
     dash = line.dash if line.dash is not None else line.style or 0
     if line.lo: ax.fill_between(line.x, line.lo, line.hi, color=colour, alpha=0.13, lw=0)
-    width, alpha = (1, 0.4) if line.style is None else (2, 1)
+    width, alpha = (1, 0.4) if line.style is None else (2, 0.6 if _is_cloud(line) else 1)
     ax.plot(line.x, np.array(line.y, float), color=colour, alpha=alpha, lw=width, label=line.name or None,
-            ls=DASHES[dash % 5] if line.joined else "", marker="o" if line.points else "")
+            ls=DASHES[dash % 5] if line.joined else "", marker="o" if line.points else "",
+            ms=2.5 if _is_cloud(line) else 4)
 
-def _draw_cell(ax, cell):
+def _draw_cell(ax, cell, size):
     look = dict(color=COLOURS[cell.style % 5], alpha=0.12 + 0.4 * cell.shade, lw=0)
     ax.bar(cell.x, height=0.92, width=0.96, bottom=cell.y - 0.46, **look)
-    ax.text(cell.x, cell.y, cell.text, ha="center", va="center", fontsize=13)
+    ax.text(cell.x, cell.y, cell.text, ha="center", va="center", fontsize=size)
 
 # %% ../nbs/06b_figures.ipynb #7ec6f1b1
 WIDTH = 4.6  # inches
 
-def _margins(chart):  # as wide as the labels; a layout engine would draw everything once more to measure them
-    labels = "\n".join((chart.yticks or {0: "-0.005"}).values())
-    left = min(0.4 + 0.075 * max(map(len, labels.split("\n"))), 0.8 * WIDTH)
-    return dict(left=left / WIDTH, right=1 - 0.15 / WIDTH,
-                bottom=0.55 / chart.height, top=1 - 0.3 / chart.height)
+def _ticks(limits, named):  # position → text
+    if named: return named
+    from matplotlib.ticker import MaxNLocator
+    low, high = sorted(limits)
+    ticks = MaxNLocator(5).tick_values(low, high).round(_decimals(high - low, 9))
+    return {v: f"{v:.6g}" for v in ticks if low <= v <= high}
+
+def _ticks_of_any_size(limits, named):  # where matplotlib would write a factor beside the axis
+    return named if named or 1e-4 <= max(map(abs, limits)) < 1e6 else _ticks(limits, None)
+
+def _longest(ticks):  # line of their texts, in characters
+    return max((len(line) for text in ticks.values() for line in text.split("\n")), default=0)
+
+def _margins(yticks, height):  # as wide as the labels; a layout engine would draw everything to measure them
+    left = min(0.4 + 0.075 * _longest(yticks or {0: "-0.005"}), 0.8 * WIDTH)
+    return dict(left=left / WIDTH, right=1 - 0.15 / WIDTH, bottom=0.55 / height, top=1 - 0.3 / height)
 
 def draw(
     chart: Chart,
@@ -115,12 +135,15 @@ def draw(
     from matplotlib.figure import Figure
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, chart.height))
-        ax = figure.subplots(gridspec_kw=_margins(chart))
+        ax = figure.subplots()
         for line in chart.lines: _draw_line(ax, line)
-        for cell in chart.cells: _draw_cell(ax, cell)
+        for cell in chart.cells: _draw_cell(ax, cell, min(13, 70 / len(chart.cells) ** 0.5))
         ax.set(title=chart.title, xlabel=chart.x, ylabel=chart.y, xlim=chart.xlim, ylim=chart.ylim)
-        if chart.xticks: ax.set_xticks(list(chart.xticks), chart.xticks.values())
-        if chart.yticks: ax.set_yticks(list(chart.yticks), chart.yticks.values())
+        xticks = _ticks_of_any_size(ax.get_xlim(), chart.xticks)
+        yticks = _ticks_of_any_size(ax.get_ylim(), chart.yticks)
+        if xticks: ax.set_xticks(list(xticks), xticks.values())
+        if yticks: ax.set_yticks(list(yticks), yticks.values())
+        figure.subplots_adjust(**_margins(yticks, chart.height))
         if chart.cells: ax.grid(False)
         if any(line.name for line in chart.lines): ax.legend(loc=chart.legend)
     return figure
@@ -153,8 +176,7 @@ class Axes:
         values = [v for part in (*bands, *(line.y for line in chart.lines)) for v in part]
         self.xlim = _range([v for line in chart.lines for v in line.x], chart.xlim)
         self.ylim = _range([v for v in values if v is not None], chart.ylim)
-        names = 76 if chart.cells else 150  # they need more room than numbers
-        self.left = names if chart.yticks else 62
+        self.left = max(62, 30 + 6.6 * _longest(_ticks(self.ylim, chart.yticks)))
         self.height = 75 * chart.height
 
     def x(self, value):
@@ -172,12 +194,6 @@ def _text(x, y, text, anchor="middle", size=12):
     spans = (f'<tspan x="{x}" y="{first + 1.2 * size * i:.1f}">{escape(line)}</tspan>'
              for i, line in enumerate(lines))
     return f'<text text-anchor="{anchor}" font-size="{size}">{"".join(spans)}</text>'
-
-def _ticks(limits, named):  # position → text
-    if named: return named
-    from matplotlib.ticker import MaxNLocator
-    low, high = sorted(limits)
-    return {v: f"{v:.6g}" for v in MaxNLocator(5).tick_values(low, high).round(9) if low <= v <= high}
 
 # %% ../nbs/06b_figures.ipynb #118c4f82
 def _grid(axes, chart):
@@ -212,25 +228,27 @@ def _line(axes, line):
     if line.joined and path:
         yield f'<path class="line" data-points="{len(line.x)}" d="M{path}" fill="none" {_look(line)}/>'
     if line.points:
-        yield from (f'<circle class="point" cx="{axes.x(x)}" cy="{axes.y(y)}" r="3" fill="{colour}"/>'
+        look = 'r="1.8" fill-opacity="0.6"' if _is_cloud(line) else 'r="3"'
+        yield from (f'<circle class="point" cx="{axes.x(x)}" cy="{axes.y(y)}" {look} fill="{colour}"/>'
                     for x, y in zip(line.x, line.y) if y is not None)
 
 # %% ../nbs/06b_figures.ipynb #b1ee13fb
-def _square(axes, cell):
+def _square(axes, cell, size):
     left, right = axes.x(cell.x - 0.48), axes.x(cell.x + 0.48)
     top, bottom = sorted((axes.y(cell.y - 0.46), axes.y(cell.y + 0.46)))
     shade = f'fill="{COLOURS[cell.style % 5]}" fill-opacity="{0.12 + 0.4 * cell.shade:.2f}"'
-    return (f'<rect x="{left}" y="{top}" width="{right - left:.1f}" height="{bottom - top:.1f}" {shade}/>'
-            + _text((left + right) / 2, (top + bottom) / 2 + 6, cell.text, size=17))
+    text = _text((left + right) / 2, (top + bottom) / 2 + size / 3, cell.text, size=size) if cell.text else ""
+    place = f'x="{left}" y="{top}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    return f"<rect {place} {shade}/>{text}"
 
 # %% ../nbs/06b_figures.ipynb #8f063089
 def svg(
     chart: Chart,
 ) -> str:  # an `<svg>` element
     "A chart as SVG for a page, in the page's own text colour"
-    axes = Axes(chart)
+    axes, size = Axes(chart), min(17, round(80 / max(1, len(chart.cells)) ** 0.5))
     drawn = [*_grid(axes, chart), *(part for line in chart.lines for part in _line(axes, line)),
-             *(_square(axes, cell) for cell in chart.cells)]
+             *(_square(axes, cell, size) for cell in chart.cells)]
     return (f'<svg class="plot" viewBox="0 0 {PAGE_WIDTH} {axes.height:g}" role="img" fill="currentColor" '
             f'font-family="sans-serif" aria-label="{escape(chart.alt)}">{"".join(drawn)}</svg>')
 
@@ -278,19 +296,34 @@ DIAGONAL = Line([0, 1], [0, 1])
 UNIT = dict(xlim=[-0.01, 1.01], ylim=[-0.01, 1.01])
 
 # %% ../nbs/06b_figures.ipynb #fd1f5cc3
-def roc_curve(
-    y: np.ndarray,  # (n,) labels, 0 or 1
-    p: np.ndarray,  # (n,) predicted probabilities
-) -> tuple:  # false positive rates, true positive rates
-    "A ROC curve"
+def _two_class_curve(y, p):
     hits, alarms = hits_and_alarms(y, p)
     return alarms / max(alarms[-1], 1), hits / max(hits[-1], 1)
 
+def one_against_rest(
+    y: np.ndarray,  # (n,) codes of classes
+    p: np.ndarray,  # (n,) probabilities of the second, or (n, classes) of each
+):  # yields labels, 0 or 1, and probabilities
+    "Each class that occurs as a question with two answers"
+    if p.ndim == 1: yield y, p
+    else: yield from (((y == k).astype(int), p[:, k]) for k in np.unique(y))
+
+LEVELS = np.linspace(0, 1, 200)  # where curves are averaged
+
+def roc_curve(
+    y: np.ndarray,  # (n,) codes of classes
+    p: np.ndarray,  # (n,) probabilities of the second, or (n, classes) of each
+) -> tuple:  # false positive rates, true positive rates
+    "A ROC curve; of many classes, the mean of each against the rest"
+    if p.ndim == 1: return _two_class_curve(y, p)
+    each = [np.interp(LEVELS, *_two_class_curve(*one)) for one in one_against_rest(y, p)]
+    return np.r_[0, LEVELS], np.r_[0, np.mean(each, axis=0)]
+
 def fold_curves(
-    predictions: pd.DataFrame,  # of one model: `fold`, `y`, `p`
-) -> list:  # of (false positive rates, true positive rates); folds with one class only are left out
+    predictions: pd.DataFrame,  # of one model: `fold`, `y`, `p` or `p_0` …
+) -> list:  # of (false positive rates, true positive rates); folds without some class are left out
     "The ROC curve of each fold"
-    return [roc_curve(y, p) for _, y, p in by_fold(predictions) if 0 < y.sum() < len(y)]
+    return [roc_curve(y, p) for _, y, p in by_fold(predictions) if has_all_classes(y, p)]
 
 def roc_band(
     curves: list,  # from `fold_curves`
@@ -303,35 +336,51 @@ def roc_band(
     return grid, *np.quantile(heights, [0.5 - share / 2, 0.5 + share / 2], axis=0)
 
 # %% ../nbs/06b_figures.ipynb #8a793627
+def _mean_over_folds(measure, own):  # and over classes, in words
+    each = [np.mean([measure(*one) for one in one_against_rest(y, p)])
+            for _, y, p in by_fold(own) if has_all_classes(y, p)]
+    return f"{np.mean(each or np.nan):.3f}"
+
+def _area(y, p): return np.trapezoid(*_two_class_curve(y, p)[::-1])
+
 def roc_chart(
-    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p`
+    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p` or `p_0` …
 ) -> Chart:
     "ROC curves of the pooled out-of-fold predictions, with bands that hold most folds"
     models = [(place, name, own, fold_curves(own)) for place, name, own in by_model(predictions)]
-    areas = {name: f"{np.mean([np.trapezoid(tpr, fpr) for fpr, tpr in curves] or np.nan):.3f}"
-             for _, name, _, curves in models}
+    areas = {name: _mean_over_folds(_area, own) for _, name, own, _ in models}
     bands = [_band(*roc_band(curves), place) for place, _, _, curves in models if len(curves) > 1]
-    lines = [Line(*_thin(*roc_curve(own.y.to_numpy(), own.p.to_numpy())), f"{name}  {areas[name]}", place)
+    lines = [Line(*_thin(*roc_curve(own.y.to_numpy(), answers_of(own))), f"{name}  {areas[name]}", place)
              for place, name, own, _ in models]
     alt = f"Area under the ROC curve, mean over folds: {_each(areas)}. 0.5 is chance, 1 is perfect."
-    return Chart("ROC curve", "false positive rate", "true positive rate", alt,
+    title = "ROC curve" if task_of(predictions) == "binary" else "ROC curve, each class against the rest"
+    return Chart(title, "false positive rate", "true positive rate", alt,
                  [DIAGONAL, *bands, *lines], **UNIT)
 
 # %% ../nbs/06b_figures.ipynb #522e82f4
-def _precision_steps(y, p):  # recall and precision; each level of recall is reached at one precision
+def _precision(y, p):  # recall and precision; each level of recall is reached at one precision
     hits, alarms = hits_and_alarms(y, p)
-    recall, precision = _thin(hits[1:] / max(hits[-1], 1), hits[1:] / (hits + alarms)[1:])
+    return hits[1:] / max(hits[-1], 1), hits[1:] / (hits + alarms)[1:]
+
+def _mean_precision(y, p):  # of many classes, each against the rest
+    if p.ndim == 1: return _precision(y, p)
+    each = [_precision(*one) for one in one_against_rest(y, p)]
+    heights = [precision[np.searchsorted(recall, LEVELS - 1e-12)] for recall, precision in each]
+    return LEVELS, np.mean(heights, axis=0)
+
+def _steps(recall, precision):  # from each level of recall to the next
+    recall, precision = _thin(recall, precision)
     return [0, *np.repeat(recall, 2).tolist()[:-1]], np.repeat(precision, 2).tolist()
 
 def precision_recall_chart(
     predictions: pd.DataFrame,  # tidy, of models on the same rows
 ) -> Chart:
     "Precision-recall curves of the pooled out-of-fold predictions"
-    chance = float(predictions.y.mean())
-    models = list(by_model(predictions))
-    averages = {name: f"{fold_measures(own).average_precision.mean():.3f}" for _, name, own in models}
-    lines = [Line(*_precision_steps(own.y.to_numpy(), own.p.to_numpy()), f"{name}  {averages[name]}", place)
-             for place, name, own in models]
+    models = [(place, name, own, answers_of(own)) for place, name, own in by_model(predictions)]
+    chance = 1 / models[0][3].shape[1] if models[0][3].ndim == 2 else float(predictions.y.mean())
+    averages = {name: _mean_over_folds(MEASURES["average_precision"], own) for _, name, own, _ in models}
+    lines = [Line(*_steps(*_mean_precision(own.y.to_numpy(), p)), f"{name}  {averages[name]}", place)
+             for place, name, own, p in models]
     alt = f"Average precision, mean over folds: {_each(averages)}. Chance is {chance:.3f}, 1 is perfect."
     return Chart("Precision and recall", "recall: share of the positives found",
                  "precision: share of alarms that are right", alt,
@@ -339,34 +388,59 @@ def precision_recall_chart(
 
 # %% ../nbs/06b_figures.ipynb #c6ad6ac5
 def confusion(
-    predictions: pd.DataFrame,  # of one model: `row`, `y`, `p`
-    threshold: float = 0.5,  # above it, a row counts as positive
-) -> np.ndarray:  # 2×2 counts, [truth, prediction]
+    predictions: pd.DataFrame,  # of one model: `row`, `y`, `p` or `p_0` …
+    threshold: float = 0.5,  # above it, a row counts as positive; of many classes the likeliest is taken
+) -> np.ndarray:  # counts, [truth, prediction]
     "Counts of hits and errors at a threshold, per repeat of the plan"
     if not 0 <= threshold <= 1:
         raise InputError(f"The threshold {threshold!r} is not a probability: choose one from 0 to 1.")
-    place = 2 * predictions.y + (predictions.p > threshold)
-    return np.bincount(place, minlength=4).reshape(2, 2) / predictions.row.value_counts().max()
+    p = answers_of(predictions)
+    K, chosen = (2, p > threshold) if p.ndim == 1 else (p.shape[1], p.argmax(axis=1))
+    counts = np.bincount(K * predictions.y + chosen, minlength=K * K).reshape(K, K)
+    return counts / predictions.row.value_counts().max()
 
 # %% ../nbs/06b_figures.ipynb #b833548e
+MOST_WRITTEN = 12  # classes whose shares are written into the squares
+MOST_CELLS = 500  # squares of more classes, those with the largest shares
+
+def _errors_in_words(counts, classes):
+    if len(counts) == 2:
+        right, alarms, missed, hits = counts.ravel()
+        return (f"of {hits + missed:.0f} positives {hits:.0f} found and {missed:.0f} missed; "
+                f"of {right + alarms:.0f} negatives {alarms:.0f} false alarms.")
+    found = counts.diagonal() / counts.sum(axis=1).clip(1e-9)
+    some = range(len(found)) if len(found) <= MOST_WRITTEN else np.argsort(found)[:MOST_WRITTEN]
+    of = "each class" if len(some) == len(found) else f"the {MOST_WRITTEN} classes that are found least often"
+    return f"share found of {of}: {_each({classes[k]: f'{found[k]:.0%}' for k in some})}."
+
+def _shade(cell): return cell.shade
+
+def _short(label, most):  # names often differ at one end only
+    return label if len(label) <= most else f"{label[:most // 2]}…{label[most // 2 + 1 - most:]}"
+
 def confusion_chart(
     predictions: pd.DataFrame,  # tidy, of one model
-    threshold: float = 0.5,  # above it, a row counts as positive
-    classes: tuple = ("negative", "positive"),  # what to call them
+    threshold: float = 0.5,  # above it, a row counts as positive; of many classes the likeliest is taken
+    classes: tuple | None = None,  # what to call them
 ) -> Chart:
     "Confusion matrix of the pooled out-of-fold predictions"
     counts = confusion(predictions, threshold)
+    K = len(counts)
+    if classes and len(classes) != K: classes = None  # those of another table
+    classes = classes or (("negative", "positive") if K == 2 else tuple(map(str, range(K))))
     shares = counts / counts.sum(1, keepdims=True).clip(1e-9)
-    at = "" if threshold == 0.5 else f" at threshold {threshold:g}"
+    at = "" if threshold == 0.5 or K > 2 else f" at threshold {threshold:g}"
     name = predictions.model.iloc[0] + at
-    cells = [Cell(j, i, f"{counts[i, j]:.0f}\n{shares[i, j]:.0%}", int(i != j), float(shares[i, j]))
-             for i, j in np.ndindex(2, 2)]
-    right, alarms, missed, hits = counts.ravel()
-    alt = (f"{name}: of {hits + missed:.0f} positives {hits:.0f} found and {missed:.0f} missed; "
-           f"of {right + alarms:.0f} negatives {alarms:.0f} false alarms.")
-    ticks = dict(enumerate(classes))
-    return Chart(f"Errors of {name}", "predicted", "true", alt, cells=cells, xticks=ticks, yticks=ticks,
-                 xlim=[-0.5, 1.5], ylim=[1.5, -0.5])
+    def text(i, j):
+        if K > MOST_WRITTEN or (K > 2 and not counts[i, j]): return ""
+        return f"{counts[i, j]:.0f}\n{shares[i, j]:.0%}" if K < 6 else f"{100 * shares[i, j]:.0f}"
+    cells = [Cell(j, i, text(i, j), int(i != j), float(shares[i, j])) for i, j in np.ndindex(K, K)]
+    if K > MOST_WRITTEN: cells = sorted(filter(_shade, cells), key=_shade)[-MOST_CELLS:]
+    some = range(0, K, -(-K // MOST_WRITTEN))
+    across, down = ({k: _short(classes[k], most) for k in some} for most in (40 // len(some), 12))
+    return Chart(f"Errors of {name}" + ", in %" * (6 <= K <= MOST_WRITTEN), "predicted", "true",
+                 f"{name}: {_errors_in_words(counts, classes)}", cells=cells, xticks=across, yticks=down,
+                 xlim=[-0.5, K - 0.5], ylim=[K - 0.5, -0.5])
 
 # %% ../nbs/06b_figures.ipynb #2497918a
 def reliability(
@@ -379,18 +453,29 @@ def reliability(
     return groups.mean().assign(n=groups.size())
 
 # %% ../nbs/06b_figures.ipynb #91cda77f
+def top_label(
+    predictions: pd.DataFrame,  # tidy, of many classes
+) -> pd.DataFrame:  # `y`: whether the likeliest class was the true one; `p`: its probability
+    "The likeliest class of each row as an event that happens or not"
+    p = np.nan_to_num(answers_of(predictions))  # of tables with fewer classes than another
+    return predictions[["model"]].assign(y=(p.argmax(axis=1) == predictions.y).astype(int), p=p.max(axis=1))
+
 def calibration_chart(
-    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p`
+    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p` or `p_0` …
 ) -> Chart:
-    "Reliability curves of the pooled out-of-fold predictions"
+    "Reliability curves of the pooled out-of-fold predictions; of many classes, that of the likeliest"
     from mlp_bench.evaluation import ece  # which imports scikit-learn
+    many = task_of(predictions) == "multiclass"
+    if many: predictions = top_label(predictions)
     models = list(by_model(predictions))
     lines = [Line(*_thin(*reliability(own)[["p", "y"]].to_numpy().T), name, place, points=True)
              for place, name, own in models]
     gaps = {name: f"{ece(own.y, own.p):.3f}" for _, name, own in models}
     alt = (f"Mean gap between predicted and observed frequency (expected calibration error): {_each(gaps)}. "
            "0 is perfect.")
-    return Chart("Do the probabilities hold?", "predicted probability", "observed frequency", alt,
+    x, y = "predicted probability", "observed frequency"
+    if many: x, y = "probability of the likeliest class", "how often it was the true one"
+    return Chart("Do the probabilities hold?", x, y, alt,
                  [DIAGONAL, *lines], legend="upper left", **UNIT)
 
 # %% ../nbs/06b_figures.ipynb #8912929d
@@ -436,16 +521,85 @@ def decision_chart(
                  [*policies, *lines], legend="upper right",
                  xlim=[0, 0.95], ylim=[-0.12 * share, 1.08 * share])
 
+# %% ../nbs/06b_figures.ipynb #6506613c
+MOST_POINTS = 1000  # of all models together
+
+def _scatter(predictions, of):  # a line of points for each model
+    models = list(by_model(predictions))
+    return [Line(*_thin(*of(own), most=MOST_POINTS // len(models)), name, place, joined=False, points=True)
+            for place, name, own in models]
+
+def _errors(predictions):  # how far off each model is
+    off = {name: format_amount((own.y - own.p).abs().median()) for _, name, own in by_model(predictions)}
+    return f"Half of the rows are off by at most: {_each(off)}."
+
+def _drawn(predictions, lines):  # a sentence, if not all points are
+    drawn = sum(len(line.x) for line in lines)
+    return f" {drawn:,} of {len(predictions):,} points are drawn, evenly chosen." * (drawn < len(predictions))
+
+def observed_chart(
+    predictions: pd.DataFrame,  # tidy, of amounts: `model`, `y`, `p`
+) -> Chart:
+    "What was observed against what was predicted, out of fold"
+    ends = [float(predictions[["y", "p"]].min().min()), float(predictions[["y", "p"]].max().max())]
+    points = _scatter(predictions, lambda own: (own.p, own.y))
+    alt = _errors(predictions) + _drawn(predictions, points)
+    return Chart("Observed and predicted", "predicted", "observed", alt, [Line(ends, ends), *points],
+                 legend="upper left")
+
+def residual_chart(
+    predictions: pd.DataFrame,  # tidy, of amounts
+) -> Chart:
+    "Residuals against predictions, out of fold"
+    means = {name: format_amount((own.y - own.p).mean()) for _, name, own in by_model(predictions)}
+    ends = [float(predictions.p.min()), float(predictions.p.max())]
+    points = _scatter(predictions, lambda own: (own.p, own.y - own.p))
+    alt = f"Mean residual: {_each(means)}." + _drawn(predictions, points)
+    return Chart("Residuals", "predicted", "observed − predicted", alt, [Line(ends, [0, 0]), *points],
+                 legend="upper left")
+
+# %% ../nbs/06b_figures.ipynb #fe42b94a
+def residual_distribution(
+    predictions: pd.DataFrame,  # tidy, of amounts
+    bins: int = 30,  # equally wide ones
+) -> Chart:
+    "How the residuals are distributed, out of fold"
+    residuals = predictions.y - predictions.p
+    edges = np.histogram_bin_edges(residuals, bins)
+    lines = []
+    for place, name, own in by_model(predictions):
+        shares = np.histogram(own.y - own.p, edges)[0] / len(own)
+        lines.append(Line(_plain(np.repeat(edges, 2)), _plain([0, *np.repeat(shares, 2), 0]), name, place))
+    return Chart("How large are the errors?", "observed − predicted", "share of the rows",
+                 _errors(predictions), lines, legend="upper right")
+
 # %% ../nbs/06b_figures.ipynb #e2c0eb23
-def overview(
-    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p`
-    curves: pd.DataFrame,  # tidy: `model`, `epoch`, `loss`
+def charts_of(
+    predictions: pd.DataFrame,  # tidy
 ) -> list:  # of `Chart`
-    "The charts of a comparison: ROC, calibration, loss if there is one, the errors of the first two models"
-    models = [own for _, _, own in by_model(predictions)]
+    "How good predictions are, as it suits what is predicted"
+    kinds = {"regression": [observed_chart, residual_chart, residual_distribution]}
+    classes = [roc_chart, precision_recall_chart, calibration_chart]
+    return [chart(predictions) for chart in kinds.get(task_of(predictions), classes)]
+
+def error_charts(
+    predictions: pd.DataFrame,  # tidy
+    threshold: float = 0.5,  # of two classes
+    classes: tuple | None = None,  # what to call them
+) -> list:  # of `Chart`, one for each model; none for amounts
+    "Who is taken for what"
+    if task_of(predictions) == "regression": return []
+    return [confusion_chart(own, threshold, classes) for _, _, own in by_model(predictions)]
+
+def overview(
+    predictions: pd.DataFrame,  # tidy: `model`, `fold`, `row`, `y`, `p` or `p_0` …
+    curves: pd.DataFrame,  # tidy: `model`, `epoch`, `loss`
+    classes: tuple | None = None,  # what to call them
+) -> list:  # of `Chart`
+    "The charts of a comparison, loss if there is one, and the errors of the first two models"
+    first, *_, last = charts_of(predictions)
     losses = [loss_chart(curves)] if len(curves) else []
-    errors = [confusion_chart(own) for own in models[:2]]
-    return [roc_chart(predictions), calibration_chart(predictions), *losses, *errors]
+    return [first, last, *losses, *error_charts(predictions, classes=classes)[:2]]
 
 # %% ../nbs/06b_figures.ipynb #9a11e2f0
 def _key(chart):  # what the lines stand for

@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 
 from .core import require, without_autologging
-from .config import BACKEND_TITLES, Config
+from .config import Config, backend_title
 from .data import FRAME, Dataset, dataset_of
 from .evaluation import BOOSTERS, check, evaluate, folds_of, key, summarise
-from .figures import calibration_chart, confusion_chart, png, roc_chart
+from .figures import (
+    calibration_chart, confusion_chart, observed_chart, png, residual_chart, residual_distribution, roc_chart)
 from .models import Model, final_model, read_model, save_model
-from .tracking import (FILES, KEY, PROCESS, Run, as_input_error, check_server, check_writable,
+from .tracking import (FILES, KEY, PROCESS, TASK, Run, as_input_error, check_server, check_writable,
                                 connect, find, finished_run, model_folder, process_tag, redact, sha256_of,
                                 sqlite_path, tracking_uri)
 
@@ -58,6 +59,7 @@ def _begun_run(config, dataset):  # yields client, and the run's `info`
     tags = {"mlp_bench.config": json.dumps(asdict(config)), "mlp_bench.dataset": dataset.name,
             "mlp_bench.fingerprint": dataset.fingerprint, PROCESS: process_tag(os.getpid()),
             "mlp_bench.assumed": json.dumps(dataset.assumed, ensure_ascii=False)[:MAX_TAG]}
+    if dataset.task != "binary": tags[TASK] = dataset.task
     name = f"{dataset.name} {config.backend} {config.plan}"
     then = "nothing of it counts as a result; mend that, and the same command trains it again"
     with as_input_error(f"The run could not be recorded in {redact()}", then):
@@ -78,11 +80,14 @@ def stored_figures(
     model: Model,  # whose they are
 ) -> dict:  # name of a file → PNG
     "The figures that a run keeps"
-    backend = model.config.backend
-    predictions = oof.assign(model=BACKEND_TITLES.get(backend, backend))
-    charts = {"roc": roc_chart(predictions), "calibration": calibration_chart(predictions),
-              "confusion": confusion_chart(predictions, classes=tuple(map(str, model.classes)))}
-    return {f"{name}.png": png(chart) for name, chart in charts.items()}
+    title = backend_title(model.config.backend, model.task)
+    predictions = oof.assign(model=title, task=model.task)
+    if model.task == "regression":
+        charts = dict(observed=observed_chart, residuals=residual_chart, distribution=residual_distribution)
+    else:
+        errors = partial(confusion_chart, classes=tuple(map(str, model.classes)))
+        charts = dict(roc=roc_chart, calibration=calibration_chart, confusion=errors)
+    return {f"{name}.png": png(chart(predictions)) for name, chart in charts.items()}
 
 # %% ../nbs/05_manager.ipynb #3541b297
 def _log_files(client, run_id, evaluation):  # the tables' checksums
@@ -109,10 +114,14 @@ mlflow.models.set_model(Served())
 def _signature(model):
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
-    label = {bool: "boolean", int: "long", float: "double"}.get(type(model.classes[0]), "string")
     inputs = [ColSpec("double" if kind == "numeric" else "string", name, required=False)
               for name, kind in model.columns.items()]
-    return ModelSignature(Schema(inputs), Schema([ColSpec("double", "p"), ColSpec(label, "label")]))
+    names = {"regression": ["prediction"], "binary": ["p"]}.get(model.task, [f"p_{c}" for c in model.classes])
+    outputs = [ColSpec("double", name) for name in names]
+    for kind in {type(c) for c in model.classes[:1]}:
+        label = {bool: "boolean", int: "long", float: "double"}.get(kind, "string")
+        outputs.append(ColSpec(label, "label"))
+    return ModelSignature(Schema(inputs), Schema(outputs))
 
 # %% ../nbs/05_manager.ipynb #b62761a9
 def _save_served(model, data, folder, logged):  # `data` is what `save_model` wrote
@@ -182,7 +191,7 @@ def _write(client, info, key, evaluation):
     client.set_terminated(info.run_id, "FINISHED")
     client.set_tag(info.run_id, KEY, key)
     return Run(info.run_id, key, False, evaluation.model.config, evaluation.metrics, evaluation.folds,
-               evaluation.oof, evaluation.curve)
+               evaluation.oof, evaluation.curve, evaluation.model.task)
 
 # %% ../nbs/05_manager.ipynb #2547079f
 def _lock_folder():  # in which processes that share the store find one another's locks

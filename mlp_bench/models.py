@@ -18,7 +18,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from scipy.special import expit
 from sklearn.base import BaseEstimator
 
 from .core import InputError, first_line, require
@@ -27,37 +26,44 @@ from .columns import Kind, is_numeric, parse_as
 from .data import Dataset
 from .features import TRUSTED, recipe
 from .estimators import layer_sizes
-from .evaluation import BACKENDS, BOOSTERS, check, estimator, make_booster, splits, timed
+from .evaluation import (
+    BACKENDS, BOOSTERS, REGRESSORS, answers, check, estimator, make_booster, splits, timed)
 
 # %% ../nbs/05c_models.ipynb #8770fcf7
 @dataclass
 class Model:
-    "A fitted recipe and estimator: raw columns in, probability and label out"
+    "A fitted recipe and estimator: raw columns in, an answer out"
     config: Config  # how it was made
-    classes: list  # the two original labels, negative first
+    classes: list  # the original labels in order, of two the negative first; empty for amounts
     target: str  # what it predicts
     columns: dict  # raw column → `numeric` or `categorical`
     prep: BaseEstimator  # fitted recipe
-    net: object  # fitted, has `predict_proba`
+    net: object  # fitted, has `predict_proba`, or `predict` for amounts
     kinds: dict = field(default_factory=dict)  # how each raw column is read: its name → `Kind`
+
+    @property
+    def task(self): return {0: "regression", 2: "binary"}.get(len(self.classes), "multiclass")
 
 @patch
 def predict(
     self: Model,
     X: pd.DataFrame,  # raw columns
 ) -> pd.DataFrame:  # one row for each row of `X`
-    "Probability `p` of the positive class, and `label`"
+    "Probability `p` of the positive class, or `p_…` of each of many, and `label`; or `prediction`, an amount"
     for c, kind in self.kinds.items():
         if not kind.date or c not in X: continue
         X = X.assign(**{c: parse_as(X[c].rename_axis("row"), kind, f"column {c}")[0]})
-    p = self.net.predict_proba(self.prep.transform(X))[:, 1].astype(float)
-    return pd.DataFrame({"p": p, "label": [self.classes[int(v > 0.5)] for v in p]}, index=X.index)
+    p = answers(self.net, self.prep.transform(X), len(self.classes))
+    if self.task == "regression": return pd.DataFrame({"prediction": p}, index=X.index)
+    codes = (p > 0.5).astype(int) if p.ndim == 1 else p.argmax(axis=1)
+    columns = {"p": p} if p.ndim == 1 else {f"p_{c}": p[:, k] for k, c in enumerate(self.classes)}
+    return pd.DataFrame(columns | {"label": [self.classes[k] for k in codes]}, index=X.index)
 
 # %% ../nbs/05c_models.ipynb #a14b84c2
 def prepare_final(
     config: Config,  # recipe and plan
     dataset: Dataset,  # the table
-) -> tuple:  # the fitted recipe, and (features, labels) to train on
+) -> tuple:  # the fitted recipe, and (features, targets) to train on
     "What trains the model to keep"
     rows = splits("holdout", dataset)[0][0] if config.plan == "holdout" else np.arange(len(dataset.y))
     X, y = dataset.X.iloc[rows], dataset.y[rows]
@@ -73,7 +79,7 @@ def as_model(
     "A fitted estimator with what it takes to predict from raw columns"
     columns = {c: "numeric" if is_numeric(dataset.X[c]) else "categorical" for c in dataset.X}
     kinds = dataset.kinds or {c: Kind(kind == "categorical") for c, kind in columns.items()}
-    classes = [to_builtin(c) for c in dataset.classes]
+    classes = [to_builtin(c) for c in dataset.classes or []]
     return Model(config, classes, dataset.target, columns, prep, net, kinds)
 
 def final_model(
@@ -82,7 +88,7 @@ def final_model(
 ) -> Model:  # fitted
     "The model to keep: fitted on all rows, or on the training part of a holdout"
     prep, table = prepare_final(config, dataset)
-    net, _ = timed(estimator(config).fit, *table)
+    net, _ = timed(estimator(config, dataset.task).fit, *table)
     return as_model(config, dataset, prep, net)
 
 # %% ../nbs/05c_models.ipynb #69ca71ad
@@ -108,6 +114,8 @@ def save_model(
     backend, net = model.config.backend, model.net
     about = dict(classes=model.classes, target=model.target, columns=model.columns, kinds=model.kinds)
     facts = dict(config=asdict(model.config), **about)
+    if backend in NETWORKS and model.task == "regression":
+        facts["target_scale"] = net.target_offset_, net.target_scale_
     (folder / "config.json").write_text(json.dumps(facts, indent=1))
     skops.io.dump(model.prep, folder / "preprocess.skops")
     if backend in NETWORKS: _save_network(net, folder / "weights.safetensors")
@@ -126,39 +134,43 @@ def _read_skops(path):
     return import_module("skops.io").load(path, trusted=STORED_TYPES)
 
 # %% ../nbs/05c_models.ipynb #b1b6c8d9
-def _shapes(config, n_inputs):  # name → shape of each tensor
-    layers = list(enumerate(pairwise(layer_sizes(config.hidden_layer_sizes, n_inputs))))
+def _shapes(config, n_inputs, n_outputs):  # name → shape of each tensor
+    layers = list(enumerate(pairwise(layer_sizes(config.hidden_layer_sizes, n_inputs, n_outputs))))
     return {_tensor_name(m, i, part): shape for m in range(config.ensemble) for i, (n_in, n_out) in layers
             for part, shape in (("kernel", (n_in, n_out)), ("bias", (n_out,)))}
 
-def _read_network(config, path):
+def _read_network(config, classes, scale, path):
     from safetensors.numpy import load_file
     tensors, layers = load_file(path), range(len(config.hidden_layer_sizes) + 1)
     as_many = len(tensors) == 2 * config.ensemble * len(layers)  # before names are made of a huge number
-    expected = as_many and _shapes(config, len(tensors[_tensor_name(0, 0, "kernel")]))
+    n_outputs = len(classes) if len(classes) > 2 else 1
+    expected = as_many and _shapes(config, len(tensors[_tensor_name(0, 0, "kernel")]), n_outputs)
     if expected != {name: w.shape for name, w in tensors.items()}:
         raise ValueError("its weights do not fit its configuration")
-    net = BACKENDS["numpy"](config)
+    net = (BACKENDS if classes else REGRESSORS)["numpy"](config)
     net.members_ = [tuple([tensors[_tensor_name(m, i, part)] for i in layers] for part in ("kernel", "bias"))
                     for m in range(config.ensemble)]
     net.coefs_, net.intercepts_ = net.members_[0]
-    net.classes_ = np.array([0, 1])
+    if classes: net.classes_ = np.arange(len(classes))
+    else: net.target_offset_, net.target_scale_ = map(float, scale)
     net.n_features_in_ = len(net.coefs_[0])
     return net
 
 # %% ../nbs/05c_models.ipynb #78bae41b
 def _read_lightgbm(file):
     trees = import_module("lightgbm").Booster(model_file=file)
+    def predict(X): return trees.predict(X, num_threads=1)
     def predict_proba(X):
-        p = trees.predict(X, num_threads=1)
-        return np.column_stack([1 - p, p])
-    return SimpleNamespace(predict_proba=predict_proba)
+        p = predict(X)
+        return p if p.ndim == 2 else np.column_stack([1 - p, p])
+    classes = np.arange(trees.num_model_per_iteration())
+    return SimpleNamespace(predict=predict, predict_proba=predict_proba, classes_=classes)
 
-def _read_booster(config, folder):
+def _read_booster(config, kind, folder):
     require(config.backend, "boosters", "to read this model")
     file = str(folder / BOOSTERS[config.backend][1])
     if config.backend == "lightgbm": return _read_lightgbm(file)
-    net = make_booster(config)
+    net = make_booster(config, kind)
     net.load_model(file)
     return net
 
@@ -168,14 +180,16 @@ def _read(folder):
     config = Config(**facts.pop("config"))
     check(config)
     kinds = facts.pop("kinds", None) or {c: [kind != "numeric"] for c, kind in facts["columns"].items()}
-    if set(facts) != {"classes", "target", "columns"} or len(facts["classes"]) != 2:
+    scale, classes = facts.pop("target_scale", [0, 1]), facts.get("classes", ())
+    if set(facts) != {"classes", "target", "columns"} or not isinstance(classes, list) or len(classes) == 1:
         raise ValueError("its config.json is not one that save_model wrote")
+    kind = "Classifier" if classes else "Regressor"
     prep = _read_skops(folder / "preprocess.skops")
-    if config.backend in NETWORKS: net = _read_network(config, folder / "weights.safetensors")
-    elif config.backend in BOOSTERS: net = _read_booster(config, folder)
+    if config.backend in NETWORKS: net = _read_network(config, classes, scale, folder / "weights.safetensors")
+    elif config.backend in BOOSTERS: net = _read_booster(config, kind, folder)
     else: net = _read_skops(folder / "estimator.skops")
     kinds = {c: Kind(*kind) for c, kind in kinds.items()}
-    return Model(config, list(facts["classes"]), facts["target"], dict(facts["columns"]), prep, net, kinds)
+    return Model(config, classes, facts["target"], dict(facts["columns"]), prep, net, kinds)
 
 def read_model(
     folder: Path,  # written by `save_model`
@@ -214,10 +228,12 @@ def explain(
     self: Model,  # of a network
     row: pd.DataFrame,  # of one line, raw columns
     typical: pd.DataFrame,  # see `typical_values`
-) -> tuple:  # the probability by each member; value and push of each column, the strongest first
+) -> tuple:  # the answer of each member; value and push of each column, the strongest first
     "What the members of a network say to a row, and which of its values push their answer"
-    p = expit(self.net.member_logits(self.prep.transform(perturbations(row, typical))))
+    p = self.net.member_answers(self.prep.transform(perturbations(row, typical)))
+    if p.ndim == 3: p = p[..., p[:, 0].mean(axis=0).argmax()]  # of the class that is likeliest for the row
     answer, *others = p.mean(axis=0)
-    push = 100 * (answer - np.reshape(others, (-1, len(typical))).mean(axis=1))
+    unit = 100 if self.classes else 1
+    push = unit * (answer - np.reshape(others, (-1, len(typical))).mean(axis=1))
     table = pd.DataFrame({"value": row.iloc[0].astype(object), "push": push})
     return p[:, 0], table.sort_values("push", key=abs, ascending=False)

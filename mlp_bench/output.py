@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .core import InputError, format_duration, printable
-from .config import (BACKEND_TITLES, METRIC_TITLES, METRICS, NETWORKS, RANK_METRICS, SETTINGS,
-                              format_metric, format_value, setting_title, short_plan, to_builtin)
+from .config import (
+    DEFAULT_METRIC, METRIC_TITLES, METRICS, NETWORKS, RANK_METRICS, SETTINGS, backend_title, format_metric,
+    format_value, metrics_of, setting_title, short_plan, to_builtin)
 from .stats import contrasts, differing, interval, undefined_notes
 from .figures import CAUTION
 from .tracking import results_of, sqlite_path, tracking_uri
@@ -88,7 +89,7 @@ def _run_as_json(run):
         ci = interval(run.folds, metric) if metric in METRICS else None
         return dict(mean=run.metrics[metric], std=run.metrics.get(f"{metric}_std"), ci95=ci)
     return dict(run_id=run.run_id, key=run.key, backend=run.config.backend, cached=run.cached,
-                config=asdict(run.config), metrics={metric: score(metric) for metric in RANK_METRICS})
+                config=asdict(run.config), metrics={m: score(m) for m in metrics_of(run.task, RANK_METRICS)})
 
 def results_as_json(
     dataset,  # a `Dataset`
@@ -96,7 +97,8 @@ def results_as_json(
 ) -> dict:
     "What `mlp_bench run --json` writes"
     table = dict(name=dataset.name, rows=len(dataset.X), columns=list(dataset.X.columns),
-                 target=dataset.target, classes=[to_builtin(c) for c in dataset.classes],
+                 target=dataset.target, task=dataset.task,
+                 classes=[to_builtin(c) for c in dataset.classes] if dataset.classes else None,
                  fingerprint=dataset.fingerprint, assumed=list(dataset.assumed))
     networks = [r for r in runs if r.config.backend in NETWORKS]
     difference = contrast(*networks).as_dict() if len(networks) == 2 else None
@@ -136,9 +138,12 @@ def _table(columns):  # head → texts
 # %% ../nbs/07a_output.ipynb #c7b00023
 def _score(run, metric):
     ci = interval(run.folds, metric)
-    return format_metric(metric, run.metrics[metric]) + (f"\n{ci[0]:.3f}–{ci[1]:.3f}" if ci else "")
+    low, high = (format_metric(metric, end) for end in ci or (0, 0))
+    return format_metric(metric, run.metrics[metric]) + (f"\n{low}–{high}" if ci else "")
 
-def _scores(runs, metrics=METRICS): return {METRIC_TITLES[m]: [_score(r, m) for r in runs] for m in metrics}
+def _scores(runs, first=None):  # title → texts; `first` is a metric to begin with
+    metrics = dict.fromkeys([*([first] if first else []), *metrics_of(runs[0].task)])
+    return {METRIC_TITLES[m]: [_score(r, m) for r in runs] for m in metrics}
 
 def _speed(fit, keras):  # how many times as fast as Keras, on a line of its own
     if keras is None: return ""
@@ -159,9 +164,11 @@ def _headline(dataset, runs):
     plan = runs[0].config.plan
     judged = PLANS.get(plan) or f"{len(runs[0].folds)} folds ({plan})"
     rows, columns = dataset.X.shape
-    negative, positive = dataset.classes
-    return printable(f"{dataset.name}: {rows} rows, {columns} columns; predicts {dataset.target} = "
-                     f"{positive} (against {negative}); {judged}; mean and 95 % confidence interval.")
+    classes = dataset.classes or []
+    what = {"binary": "{0} = {2} (against {1})", "multiclass": f"{{0}}, one of {len(classes)} classes",
+            "regression": "{0}, an amount"}[dataset.task].format(dataset.target, *classes)
+    return printable(f"{dataset.name}: {rows} rows, {columns} columns; predicts {what}; {judged}; "
+                     "mean and 95 % confidence interval.")
 
 def _notes(dataset, runs):
     if any(r.config.backend == "keras" for r in runs):
@@ -171,7 +178,7 @@ def _notes(dataset, runs):
                "the time of all divided by their number.")
     if any(r.cached for r in runs):
         yield "* found in the store, not trained again (--force trains anew)"
-    yield from undefined_notes(runs[0].folds)
+    yield from undefined_notes(results_of(runs[:1]).folds)
     if len(runs) > 1: yield from map(printable, contrasts(results_of(runs).folds).verdict)
     if dataset.target == "HeartDisease": yield CAUTION
 
@@ -208,7 +215,7 @@ def _not_default(row, names):
 def _runs_table(console, frame, settings, scores):  # a row for each run; scores: title → texts
     rows = frame.to_dict("records")
     ids = {"": frame["rank"].astype("string").fillna("–"), "run": frame.run_id.str[:8],
-           "model": frame.backend.replace(BACKEND_TITLES)}
+           "model": [backend_title(*pair) for pair in zip(frame.backend, frame.task)]}
     fit = {"fit": [format_metric("fit_seconds", seconds) for seconds in frame.fit_seconds]}
     each = {setting_title(n).replace(" ", "\n"): [_setting_text(r, n) for r in rows] for n in settings}
     together = {"settings": [_not_default(r, settings) for r in rows]}
@@ -231,8 +238,9 @@ def print_sweep(
     seconds = [r.metrics["fit_seconds"] for r in runs]
     frame = settings.assign(rank=range(1, len(runs) + 1), fit_seconds=seconds)
     console.print(_headline(done.dataset, runs))
-    console.print(_runs_table(console, frame, differing(settings), _scores(runs, [metric, *METRICS])))
-    for note in undefined_notes(runs[0].folds): console.print(note)
+    scores = _scores(runs, metric or DEFAULT_METRIC[runs[0].task])
+    console.print(_runs_table(console, frame, differing(settings), scores))
+    for note in undefined_notes(results_of(runs[:1]).folds): console.print(note)
     if len(runs) > 1:
         console.print("The best of many looks better than it is: its luck on these folds is part of its "
                       "score. Judge it on other folds, such as --plan cv:10x1@1.")
@@ -263,15 +271,17 @@ def _titles(runs):  # of the table and plan of each run
 
 def print_ranking(
     frame: pd.DataFrame,  # from `rank`
+    metric: str | None = None,  # by which it ranks; None for the one that decides for each task
 ):
     "What `mlp_bench rank` says: a table for each of the newest tables and plans"
     console = _console()
-    first = next(c for c in frame if c in RANK_METRICS)
     titles = _titles(frame)
     latest = frame.started.groupby(titles).max()
     newest = titles.isin(latest.nlargest(SHOWN).index)
     for title, runs in frame[newest].groupby(titles, sort=False):
-        scores = {METRIC_TITLES[m]: [format_metric(m, x) for x in runs[m]] for m in [first, *METRICS]}
+        task = runs.task.iloc[0]
+        metrics = dict.fromkeys([metric or DEFAULT_METRIC[task], *metrics_of(task)])
+        scores = {METRIC_TITLES[m]: [format_metric(m, x) for x in runs[m]] for m in metrics}
         console.print(printable(title))
         console.print(_runs_table(console, runs, varying(runs), scores))
     more = len(latest) - SHOWN

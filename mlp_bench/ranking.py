@@ -9,18 +9,20 @@ __all__ = ['TOLD_APART', 'GRID', 'varying', 'ranked', 'rank', 'contrast', 'bar',
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
 import pandas as pd
 from fastcore.imports import ipython_shell
 
 from .core import InputError, shorten
-from .config import LOWER_IS_BETTER, RANK_METRICS, SETTINGS, Config, check_choice, parse_plan
+from .config import (
+    DEFAULT_METRIC, LOWER_IS_BETTER, RANK_METRICS, SETTINGS, Config, check_choice, metrics_of, parse_plan)
 from .data import dataset_of, name_of
 from .stats import Contrast, by_model, contrasts, paired_contrast, pretty, summary
 from .figures import CAUTION, gallery, overview
 from .tracking import Results, Run, results_of, runs
 
 # %% ../nbs/06f_ranking.ipynb #a58c4753
-TOLD_APART = ("data", "target", "positive", "backend", "plan")  # each has a column or a heading of its own
+TOLD_APART = ("data", "target", "positive", "task", "backend", "plan")  # have a column or heading
 
 def varying(
     frame: pd.DataFrame,  # from `runs`
@@ -32,13 +34,17 @@ def varying(
 # %% ../nbs/06f_ranking.ipynb #b73eac8a
 def ranked(
     frame: pd.DataFrame,  # from `runs`
-    metric: str,  # to rank by
-) -> pd.DataFrame:  # with a column `rank`, best first
+    metric: str | None = None,  # to rank by; None for the one that decides for the task of each run
+) -> pd.DataFrame:  # with columns `rank` and `score`, best first
     "Rank within each table, target and plan"
-    frame = frame.assign(plan=frame.plan.map(parse_plan))
-    groups = ["dataset", "target", "plan"]
+    names = frame.task.map(DEFAULT_METRIC) if metric is None else pd.Series(metric, frame.index)
+    score = pd.Series(np.nan, frame.index)
+    for name in names.unique(): score = score.where(names != name, frame[name] if name in frame else np.nan)
+    sign = names.isin(LOWER_IS_BETTER).map({True: 1, False: -1})
+    frame = frame.assign(plan=frame.plan.map(parse_plan), score=score)
+    groups = ["dataset", "target", "task", "plan"]
     frame = frame.fillna(dict.fromkeys(groups, ""))
-    place = frame.groupby(groups)[metric].rank(ascending=metric in LOWER_IS_BETTER, method="first")
+    place = (frame.score * sign).groupby([frame[g] for g in groups]).rank(method="first")
     return frame.assign(rank=place.astype("Int64")).sort_values([*groups, "rank"], ignore_index=True)
 
 # %% ../nbs/06f_ranking.ipynb #6784b389
@@ -54,27 +60,30 @@ def _chosen(frame, plan, dataset):  # `frame` is from `ranked`
 
 # %% ../nbs/06f_ranking.ipynb #407523eb
 def rank(
-    metric: str = "roc_auc",  # what to rank by
+    metric: str | None = None,  # what to rank by; None for the one that decides for each task
     top: int | None = 10,  # rows to keep of each table and plan; None for all
     plan: str | None = None,  # only this plan
     dataset: str | None = None,  # only this table
 ) -> pd.DataFrame:  # rank, run_id, dataset, target (if several), plan, backend, what differs, metrics
     "The best runs, counted separately for each table and plan"
-    check_choice("metric", metric, RANK_METRICS)
+    if metric: check_choice("metric", metric, RANK_METRICS)
     frame = _chosen(ranked(runs(), metric), plan, dataset)
-    metrics = [metric, *(m for m in RANK_METRICS if m != metric)] if len(frame) else RANK_METRICS
+    if metric: frame = frame[[metric in metrics_of(task, RANK_METRICS) for task in frame.task]]
+    tasks = [t for t in DEFAULT_METRIC if t in set(frame.task)] or ["binary"]
+    known = [m for t in tasks for m in (DEFAULT_METRIC[t], *metrics_of(t, RANK_METRICS))]
+    metrics = list(dict.fromkeys([metric, *known] if metric else known))
     target = ["target"] if frame.target.nunique() > 1 else []
     settings = varying(frame)
     if top: frame = frame[frame["rank"] <= top]
-    columns = ["dataset", *target, "plan", "backend", *settings, *metrics, "started", "key"]
+    columns = ["dataset", *target, "task", "plan", "backend", *settings, *metrics, "started", "key"]
     return frame[["rank", "run_id", *columns]]
 
 # %% ../nbs/06f_ranking.ipynb #9eb8739d
 def contrast(
     a: Run,
     b: Run,  # another one, on the same folds
-    metric: str = "roc_auc",  # of `CONTRAST_METRICS`
-    margin: float = 0.01,  # differences up to this do not matter
+    metric: str | None = None,  # of `CONTRAST_METRICS`; None for the one that decides for the task
+    margin: float | None = None,  # differences up to this do not matter; None for `default_margin`
 ) -> Contrast:  # of a minus b
     "How two runs differ: corrected t test, equivalence test, Bayesian correlated t test, and a sentence"
     first, second = (folds for _, _, folds in by_model(results_of([a, b]).folds))
@@ -98,6 +107,8 @@ class Comparison:
     table: pd.DataFrame  # see `summary`
     verdict: str  # a sentence for each backend after the first, see `contrasts`
     assumed: str = ""  # what was taken for granted when the table was read
+    classes: tuple | None = None  # the labels, None for amounts
+    caution: str = ""  # what to say beside it
 
     def __repr__(self): return f"Comparison of {', '.join(self.table.index)}: see .table, .verdict and .runs"
 
@@ -108,11 +119,13 @@ def _comparison(configs, progress=None, table=None):
     runs = run_all(configs, progress=progress, dataset=dataset)
     results = results_of(runs)
     verdict = " ".join(contrasts(results.folds).verdict) if len(runs) > 1 else ""
-    return Comparison(runs, results, summary(results.folds), verdict, dataset.assumption_line)
+    classes = dataset.classes and tuple(map(str, dataset.classes))
+    beside = dataset.assumption_line, classes, CAUTION if dataset.target == "HeartDisease" else ""
+    return Comparison(runs, results, summary(results.folds), verdict, *beside)
 
 # %% ../nbs/06f_ranking.ipynb #e35387b9
 GRID = """<style>.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:16px}
-.figures figure{margin:0}.figures svg{width:100%;height:auto}
+.figures figure{margin:0}.figures svg.plot{width:100%;height:auto}
 .figures figcaption{font-size:.85em;opacity:.75}</style>"""
 
 def _display(configs, progress, table):
@@ -121,10 +134,11 @@ def _display(configs, progress, table):
     def tell(share, text): return handle and handle.update(HTML(bar(share, text)))
     comparison = _comparison(configs, tell, table)
     if handle: handle.update(HTML(bar(1, "Done.")))
-    figures = gallery(overview(comparison.results.predictions, comparison.results.curves))
+    results = comparison.results
+    figures = gallery(overview(results.predictions, results.curves, comparison.classes))
     verdict = f"<p><b>{escape(comparison.verdict)}</b></p>"
     if comparison.assumed: display(HTML(f"<p>{escape(comparison.assumed)}</p>"))
-    display(pretty(comparison.table).T, HTML(f"{GRID}{verdict}{figures}<p>{CAUTION}</p>"))
+    display(pretty(comparison.table).T, HTML(f"{GRID}{verdict}{figures}<p>{comparison.caution}</p>"))
     return comparison
 
 # %% ../nbs/06f_ranking.ipynb #42b43143
@@ -144,5 +158,6 @@ def compare(
     if hasattr(ipython_shell(), "kernel"): return _display(configs, progress, source)
     comparison = _comparison(configs, None, source)
     if comparison.assumed: print(comparison.assumed)
-    print(pretty(comparison.table).T.to_string(), comparison.verdict, CAUTION, sep="\n")
+    print(pretty(comparison.table).T.to_string(), comparison.verdict, sep="\n")
+    if comparison.caution: print(comparison.caution)
     return comparison

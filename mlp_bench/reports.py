@@ -15,12 +15,13 @@ import pandas as pd
 from fastcore.basics import groupby
 
 from .core import versions
-from .config import METRIC_TITLES, NETWORKS, SETTINGS, Config, parse_plan, preset
+from .config import (DEFAULT_METRIC, LOWER_IS_BETTER, METRIC_TITLES, NETWORKS, SETTINGS, Config,
+                              format_amount, metrics_of, parse_plan, preset)
 from .data import FRAME, dataset_of, name_of
 from .eda import audit
 from .evaluation import BACKENDS
-from .stats import MEASURES, contrasts, pretty, summary, undefined_notes
-from .figures import CAUTION, decision_chart, gallery, overview, precision_recall_chart
+from .stats import MEASURES, contrasts, pretty, summary, task_of, undefined_notes
+from .figures import CAUTION, charts_of, decision_chart, error_charts, gallery, loss_chart
 from .tracking import results_of
 from .manager import run_all
 
@@ -62,32 +63,42 @@ CONTRAST_TITLES = {"b": "against", "difference": "difference", "lo": "95 % from"
                    "p_value": "p", "p_holm": "p, Holm", "p_equivalent_holm": "p, not equivalent",
                    "worse": "P(worse)", "equivalent": "P(equivalent)", "better": "P(better)"}
 
+def _three_digits(number): return format_amount(float(f"{number:.3g}"))
+
 def _contrasts(contrasts):  # HTML: a sentence for each, and the numbers
     numbers = contrasts[list(CONTRAST_TITLES)].rename(columns=CONTRAST_TITLES)
     sentences = "".join(f"<p>{escape(v)}</p>" for v in contrasts.verdict)
-    return sentences + _frame(numbers, index=False, float_format="{:.3g}".format, na_rep="")
+    return sentences + _frame(numbers, index=False, float_format=_three_digits, na_rep="")
 
 # %% ../nbs/06d_reports.ipynb #df3fee7d
-def _figures(results):
+def _figures(results, classes):
     predictions = results.predictions
     first = predictions[predictions.model.isin(results.settings.model[:5])]
-    roc, calibration, *rest = overview(first, results.curves)
-    return gallery([roc, precision_recall_chart(first), calibration, decision_chart(first), *rest])
+    decision = [decision_chart(first)] if task_of(first) == "binary" else []
+    losses = [loss_chart(results.curves)] if len(results.curves) else []
+    return gallery([*charts_of(first), *decision, *losses, *error_charts(first, classes=classes)[:2]])
 
-def _section(title, results, against):  # `against` is None for one run alone
+def _further(results):
+    names = metrics_of(task_of(results.folds), tuple(MEASURES))
+    if not names: return ""  # of amounts
+    measures = pretty(summary(results.folds, names))[[METRIC_TITLES[m] for m in names]]
+    return f"<h3>Further measures</h3>{_frame(measures)}"
+
+def _section(title, results, against, classes=None):  # `against` is None for one run alone
     first = escape(results.settings.model[0])
     differences = "" if against is None else f"<h3>{first} against the others</h3>{_contrasts(against)}"
     undefined = "".join(f"<p>{note}</p>" for note in undefined_notes(results.folds))
-    further = pretty(summary(results.folds, tuple(MEASURES)))[[METRIC_TITLES[m] for m in MEASURES]]
     return (f"<section><h2>{escape(title)}</h2>{_frame(pretty(summary(results.folds)))}{undefined}"
-            f"{differences}<h3>Further measures</h3>{_frame(further)}"
-            f"<h3>Figures</h3>{_figures(results)}</section>")
+            f"{differences}{_further(results)}<h3>Figures</h3>{_figures(results, classes)}</section>")
 
 # %% ../nbs/06d_reports.ipynb #b09aa5a8
 PACKAGES = ("mlp_bench", "numpy", "scipy", "scikit-learn", "pandas", "tensorflow", "keras", "mlflow")
 
 def _repetition(config, runs, command):
-    settings = pd.Series(asdict(config)).drop(["data", "plan", "backend"]).map(str).to_frame("value")
+    tasks = {r.task for r in runs}
+    own = {name: str(value) for name, value in asdict(config).items() if tasks & {*SETTINGS[name].tasks}}
+    own["task"] = ", ".join(sorted(tasks))
+    settings = pd.Series(own).drop(["data", "plan", "backend"]).to_frame("value")
     installed = pd.Series(versions(PACKAGES)).fillna("not installed").to_frame("version")
     ids = pd.DataFrame([dict(data=r.config.data, plan=r.config.plan, model=r.config.backend, run=r.run_id,
                              key=r.key[:16]) for r in runs])
@@ -110,7 +121,7 @@ th,td{border-bottom:1px solid light-dark(#e3e5e8,#30343a)}
 thead th{font-weight:600}
 .three{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:28px}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:22px}
-figure{margin:0}figure svg{width:100%;height:auto}
+figure{margin:0}figure svg.plot{width:100%;height:auto}
 pre{padding:12px 14px;border-radius:8px;background:light-dark(#f3f4f6,#22262b);overflow-x:auto}
 @media print{body{max-width:none}section{break-inside:auto}figure{break-inside:avoid}}</style>"""
 
@@ -122,17 +133,21 @@ def _page(title, body):
 
 # %% ../nbs/06d_reports.ipynb #c494203c
 def _rival(runs):  # the place among the others of the one to name first: the best network, or else the best
-    worth = [(r.config.backend in NETWORKS, np.nan_to_num(r.metrics["roc_auc"])) for r in runs[1:]]
+    metric = DEFAULT_METRIC[runs[0].task]
+    scores = [-r.metrics[metric] if metric in LOWER_IS_BETTER else r.metrics[metric] for r in runs[1:]]
+    networks = [r.config.backend in NETWORKS for r in runs[1:]]
+    worth = list(zip(networks, np.nan_to_num(scores, nan=-np.inf)))
     return worth.index(max(worth))
 
 def _part(dataset, runs, margin):  # the conclusion for one table and one plan, and the section
     results = results_of(runs)
     plan = runs[0].config.plan.replace("groups", "each group left out in turn")
     title = f"{dataset.name}, {plan}"
-    if len(runs) == 1: return "", _section(title, results, None)
+    classes = dataset.classes and tuple(map(str, dataset.classes))
+    if len(runs) == 1: return "", _section(title, results, None, classes)
     against = contrasts(results.folds, margin=margin)
     lead = f"<p class='lead'><b>{escape(title)}</b>: {escape(against.verdict.iloc[_rival(runs)])}</p>"
-    return lead, _section(title, results, against)
+    return lead, _section(title, results, against, classes)
 
 # %% ../nbs/06d_reports.ipynb #eb3868d6
 def _assemble(title, judged, margin, command):  # the page
@@ -156,7 +171,7 @@ def report(
     data: object = "heart",  # as for `load`
     preset_name: str = "plain",  # `plain` or `tuned`, see `preset`
     backends: tuple = REPORT_BACKENDS,  # whom to compare; the first is contrasted with each of the others
-    margin: float = 0.01,  # a difference in ROC AUC up to this does not matter
+    margin: float | None = None,  # differences up to this do not matter; None for the usual of the metric
     command: str | None = None,  # the line that makes this report again
     progress=None,  # called with the share done and a line of text
     **settings,  # fields of `Config`, which win over the preset's
@@ -185,11 +200,12 @@ def command_of(
 
 # %% ../nbs/06d_reports.ipynb #be8a86ba
 def _question(run):  # runs that share it are contrasted
-    return run.config.data, *run.config.reading.items(), parse_plan(run.config.plan)
+    reading = run.config.reading | dict(task=run.task)  # whether told or seen
+    return run.config.data, *reading.items(), parse_plan(run.config.plan)
 
 def report_of(
     runs: list,  # of `Run`
-    margin: float = 0.01,  # a difference in ROC AUC up to this does not matter
+    margin: float | None = None,  # differences up to this do not matter; None for the usual of the metric
 ) -> str:  # HTML
     "A self-contained page about some stored runs"
     groups = groupby(runs, _question)

@@ -26,7 +26,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from .core import InputError, exit_with_parent, first_line, require, user_message
-from .config import LOWER_IS_BETTER, Config, check_choice, preset
+from .config import DEFAULT_METRIC, LOWER_IS_BETTER, Config, check_choice, preset
 from .data import Dataset, dataset_of
 from .fleet import LOCKSTEP, ONE_THREAD
 from .estimators import fit_fleet
@@ -65,12 +65,12 @@ def measure_together(
     "All folds of all these configurations in one fleet"
     first, parts = configs[0], splits(configs[0].plan, dataset)
     trains, tests = prepare_folds(first.recipe, dataset, parts)
-    models = [[estimator(c) for _ in parts] for c in configs]
+    models = [[estimator(c, dataset.task) for _ in parts] for c in configs]
     _, wall = timed(fit_fleet, chain.from_iterable(models), trains * len(configs))
     prep, table = prepare_final(first, dataset)
-    nets, _ = timed(fit_fleet, map(estimator, configs), [table] * len(configs))
+    nets, _ = timed(fit_fleet, [estimator(c, dataset.task) for c in configs], [table] * len(configs))
     seconds = wall / sum(c.ensemble for c in configs) / len(parts)  # of one network
-    scores = [gather_folds(score_folds(of_folds, [seconds * c.ensemble] * len(parts), tests, parts))
+    scores = [gather_folds(score_folds(of_folds, [seconds * c.ensemble] * len(parts), tests, parts, dataset))
               for c, of_folds in zip(configs, models)]
     finals = [as_model(c, dataset, prep, net) for c, net in zip(configs, nets)]
     return [complete_evaluation(model, *tables) for model, tables in zip(finals, scores)]
@@ -228,11 +228,12 @@ class Sweep:
 @patch
 def table(
     self: Sweep,
-    metric: str = "roc_auc",  # what to sort by
+    metric: str | None = None,  # what to sort by; None for the one that decides for the task
 ) -> pd.DataFrame:  # as from `runs`
     "The sweep's runs, best first"
     rows = runs()
     rows = rows[rows.key.isin([*self.trained, *self.found])].drop_duplicates("key")
+    metric = metric or DEFAULT_METRIC[self.dataset.task]
     return rows.sort_values(metric, ascending=metric in LOWER_IS_BETTER, ignore_index=True)
 
 # %% ../nbs/05e_sweeps.ipynb #1df79013
@@ -240,7 +241,7 @@ def table(
 def best(
     self: Sweep,
     top: int | None = None,  # how many; None for all
-    metric: str = "roc_auc",  # best in what
+    metric: str | None = None,  # best in what; None as for `table`
 ) -> list:  # of `Run`
     "The best runs, with their folds and predictions; of one whose files are damaged a warning says so"
     def readable():

@@ -53,7 +53,7 @@ def trainings(monkeypatch):
 
 
 def test_every_field_has_a_changed_value():
-    how_to_read = {"encoding", "header", "drop_unlabelled"}  # no part of a key: the table's content is
+    how_to_read = {"task", "encoding", "header", "drop_unlabelled"}  # the key has the content of the table
     assert set(CHANGED) == {f.name for f in fields(Config)} - {"data", "target"} - how_to_read
 
 

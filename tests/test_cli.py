@@ -275,7 +275,10 @@ MISTAKES = {
     "no target named": (lambda: [table(GOOD)], "target"),
     "target not there": (lambda: [table(GOOD), "--target", "z"], "z"),
     "one class": (lambda: [table("a,y\n1,0\n2,0\n"), "--target", "y"], "y"),
-    "three classes": (lambda: [table("a,y\n1,0\n2,1\n3,2\n"), "--target", "y"], "y"),
+    "three classes for two": (
+        lambda: [table("a,y\n1,0\n2,1\n3,2\n"), "--target", "y", "--task", "binary"],
+        "exactly two are needed",
+    ),
     "target with gaps": (lambda: [table("a,y\n1,0\n2,\n3,1\n"), "--target", "y"], "y"),
     "fewer rows than folds": (lambda: [table("a,y\n1,0\n2,1\n3,1\n"), "--target", "y"], "fold"),
     "an empty column": (lambda: [table("a,b,y\n1,,0\n2,,1\n"), "--target", "y"], "b"),

@@ -22,12 +22,13 @@ from mlp_bench import comparison, figures, manager, models, ranking, stats, trac
 from mlp_bench.cli import app
 from mlp_bench.core import InputError
 from mlp_bench.data import load
-from mlp_bench.config import METRICS, Config, preset
+from mlp_bench.config import Config, metrics_of, preset
 from mlp_bench.tracking import Run, results_of
 from mlp_bench.manager import run
 from mlp_bench.evaluation import score
 
 ROOT = Path(__file__).resolve().parents[1]
+METRICS = metrics_of("binary")
 APP = ROOT / "mlp_bench" / "app"
 
 
@@ -336,6 +337,19 @@ def test_what_is_chosen_stays_chosen_where_the_table_does_not_show_it(page, monk
     assert shown(page) == [last] and row_of(page, last).choice.value
     assert alarm(page) == '<div role="alert"></div>'
     assert set(others) >= set(page.chosen) - {last}
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_settings_without_a_meaning_for_the_task_are_hidden_and_left_alone(page, task, tmp_path):
+    wanted = ["a", "b", "c"] * 20 if task == "multiclass" else [1.5 * i for i in range(60)]
+    pd.DataFrame({"x": range(60), "wanted": wanted}).to_csv(tmp_path / "t.csv", index=False)
+    page.inputs["data"].value = str(tmp_path / "t.csv")
+    page.inputs["target"].value = "wanted"
+    page.preset.value = "tuned"  # with smoothed labels
+    hidden = {name for name, box in page.inputs.items() if box.layout.display == "none"}
+    classes = {"label_smoothing", "class_weight"}
+    assert page.task() == task and hidden == {"positive"} | (classes if task == "regression" else set())
+    assert page.configs()[0].label_smoothing == (0.03 if task == "multiclass" else 0)
 
 
 def test_equal_plans_are_ranked_together_however_they_were_written(page):

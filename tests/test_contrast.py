@@ -16,7 +16,9 @@ from test_compare import a_run, folds_of
 from mlp_bench import figures, stats
 from mlp_bench.ranking import contrast
 from mlp_bench.core import InputError
-from mlp_bench.config import METRICS
+from mlp_bench.config import metrics_of
+
+METRICS = metrics_of("binary")
 
 
 def vector(seed=0, n=10):

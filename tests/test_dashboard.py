@@ -585,6 +585,38 @@ def test_in_a_new_store_an_uploaded_table_with_a_hostile_header_is_trained_and_t
     expect(rows(page)).to_have_count(1)
 
 
+OTHER_TASKS = {  # what is predicted, the first figure, and what a network says to a row
+    "multiclass": (["a", "b", "c"] * 40, "ROC curve, each class", r"NumPy \w+: [abc], [\d.]+%"),
+    "regression": ([1.5 * i for i in range(120)], "Observed and predicted", r"NumPy \w+: −?-?[\d.,]+$"),
+}
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_many_classes_and_amounts_are_trained_compared_and_tried(page, tmp_path, task):
+    wanted, figure, answer = OTHER_TASKS[task]
+    table = tmp_path / f"{task}.csv"
+    pd.DataFrame({"x": [i % 7 for i in range(120)], "wanted": wanted}).to_csv(table, index=False)
+    tab(page, "Train")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload a table").click()
+    chooser.value.set_files(table)
+    expect(said(page)).to_contain_text(re.compile(f"{task}.*: 120 rows, 2 columns, 0 with two labels"))
+    write(page, target="wanted")
+    page.get_by_label("More settings").check()
+    expect(field(page, "class_weight")).to_be_visible(visible=task == "multiclass")
+    train(page, epochs="5", plan="cv:3x1", backend="NumPy")
+    expect(part(page, "Training").locator("figure b").filter(has_text=figure)).to_be_visible()
+    tab(page, "Compare")
+    expect(part(page, "Comparison").locator("figure b").filter(has_text=figure)).to_be_visible()
+    expect(page.get_by_label("Threshold")).to_be_hidden()
+    scores = rows(page).filter(has_text="RMSE")  # of classes the column's head has the name
+    expect(scores).to_have_count(int(task == "regression"))
+    shoot(page, task)
+    tab(page, "Try a row")
+    expect(part(page, "A row to try").locator("h3")).to_have_text(re.compile(answer))
+    expect(alarm(page)).to_have_text("")
+
+
 @pytest.mark.slow
 def test_visitors_see_each_others_notes_and_stars(page, other):
     look_for(page, "bought")

@@ -15,7 +15,7 @@ from sklearn.datasets import make_classification
 
 from mlp_bench import estimators
 from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
-from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, TextbookMLP, fast_masks, train
+from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, TextbookMLP, FastMasks, train
 from mlp_bench.fleet import Fleet, blocks_of
 
 X, y = make_classification(150, 7, n_informative=4, flip_y=0.1, random_state=3)
@@ -155,12 +155,12 @@ def test_a_member_that_stopped_cannot_diverge_any_more(monkeypatch):
 
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.2, 0.5, 0.9])
 def test_units_are_dropped_at_the_rate_asked_for(rate):
-    active = fast_masks(7, rate, [32, 16], "float32")(32, 1024)
+    active = FastMasks(7, rate, [32, 16], "float32")(32, 1024)
     assert abs((~active).mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / active.size)
 
 
 def test_dropout_does_not_depend_on_how_many_steps_are_drawn_at_once():
-    one, many = (fast_masks(1, 0.2, [5, 3], "float32") for _ in range(2))
+    one, many = (FastMasks(1, 0.2, [5, 3], "float32") for _ in range(2))
     singly = np.concatenate([one(13) for _ in range(1500)])
     assert np.array_equal(singly, np.concatenate([many(13, 700), many(13, 800)]))
 
@@ -209,10 +209,10 @@ def test_sample_weights_reach_the_fleet():
 def test_blocks_hold_only_networks_that_can_keep_step():
     mixed = [*five_estimators(), NumpyMLPClassifier(epochs=6), NumpyMLPClassifier((3,), epochs=5)]
     data = [*tables(), tables()[0], tables()[0]]
-    tasks = [net._prepare(*table, fold=i)[0] for i, (net, table) in enumerate(zip(mixed, data))]
+    trainings = [net._prepare(*table, fold=i)[0] for i, (net, table) in enumerate(zip(mixed, data))]
 
     def folds(size):
-        return sorted([task.fold for task in block] for block in blocks_of(tasks, size))
+        return sorted([t.fold for t in block] for block in blocks_of(trainings, size))
 
     assert folds(32) == [[0, 2], [1, 3], [4], [5], [6]]
     assert folds(1) == [[0], [1], [2], [3], [4], [5], [6]]
@@ -312,7 +312,7 @@ def test_tables_that_do_not_fit_together_are_refused():
         Fleet(nets()).train([rows("float64"), short, short], 1)
     with pytest.raises(ValueError, match="each of them once"):
         fit_fleet([NumpyMLPClassifier()] * 2, tables()[:2])
-    with pytest.raises(ValueError, match="NumpyMLPClassifiers"):
+    with pytest.raises(ValueError, match="networks in NumPy"):
         fit_fleet([object()], tables()[:1])
     with pytest.raises(ValueError):
         fit_fleet(five_estimators(), tables()[:2])

@@ -5,11 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_diabetes, load_wine
 from typer.testing import CliRunner
 
 from mlp_bench.cli import app
+from mlp_bench.config import Config, metrics_of
 from mlp_bench.core import InputError
-from mlp_bench.reports import report_plans, report
+from mlp_bench.manager import run
+from mlp_bench.reports import report_of, report_plans, report
+from mlp_bench.stats import METRIC_TITLES
 
 QUICK = dict(backends=("numpy", "logistic"), epochs=3)
 
@@ -50,6 +54,64 @@ PARTS = ["NumPy against the others", "Further measures", "Figures", "To do it ag
 
 def test_a_page_has_every_part(pages):
     assert all(part in pages[0] for part in PARTS)
+
+
+@pytest.fixture(scope="module")
+def pages_of_tasks(shared_store):
+    "A report of many classes, and one of amounts"
+    wine = load_wine(as_frame=True)
+    kinds = wine.target.map({0: "<i>barolo</i>", 1: "grignolino", 2: "barbera"})
+    wine.data.assign(kind=kinds).to_csv("wine.csv", index=False)
+    load_diabetes(as_frame=True).frame.to_csv("diabetes.csv", index=False)
+    backends = "numpy", "logistic", "majority"
+    return {
+        "multiclass": report("wine.csv", target="kind", plan="cv:3", backends=backends, epochs=3),
+        "regression": report("diabetes.csv", target="target", plan="cv:3", backends=backends, epochs=3),
+    }
+
+
+FIGURES = {
+    "multiclass": ["ROC curve", "Precision", "probabilities", "Training loss", "Errors of", "Errors of"],
+    "regression": ["Observed and predicted", "Residuals", "How large are", "Training loss"],
+}
+
+
+@pytest.mark.parametrize("task", FIGURES)
+def test_a_report_shows_what_suits_the_task_and_nothing_else(pages_of_tasks, task):
+    page = pages_of_tasks[task]
+    titles = re.findall(r"<figure><b>(.*?)</b>", page)
+    assert len(titles) == len(FIGURES[task])
+    assert all(wanted in title for wanted, title in zip(FIGURES[task], titles))
+    heads = set(re.findall(r"<th>(.*?)</th>", page))
+    shown = {m for m, title in METRIC_TITLES.items() if title in heads}
+    assert shown == set(metrics_of(task)) | ({"balanced_accuracy"} if task == "multiclass" else set())
+    assert ("Further measures" in page) == (task == "multiclass")
+    assert "2 % of the best" in page and "positives" not in page.replace("share of the positives found", "")
+    settings = {"positive", "class_weight", "label_smoothing"}
+    known = {"multiclass": {"class_weight", "label_smoothing"}, "regression": set()}
+    assert settings & heads == known[task]
+
+
+def test_classes_are_called_by_their_labels_and_escaped(pages_of_tasks):
+    page = pages_of_tasks["multiclass"]
+    assert "<i>barolo" not in page and page.count("&lt;i&gt;barolo&lt;/i&gt;") >= 2 and "grignolino" in page
+    assert "probabil" not in pages_of_tasks["regression"].lower()
+
+
+def test_baselines_of_amounts_are_called_what_they_are(pages_of_tasks):
+    page = pages_of_tasks["regression"]
+    assert "Ridge regression" in page and "Majority" not in page and "Logistic regression" not in page
+
+
+def test_chosen_runs_of_several_tasks_have_a_section_each(pages_of_tasks):
+    quick = dict(plan="cv:3", epochs=3)
+    tables = dict(data="wine.csv", target="kind"), dict(data="diabetes.csv", target="target")
+    runs = [run(Config(**table, **quick, backend=b)) for table in tables for b in ("numpy", "logistic")]
+    told = run(Config(**tables[1], **quick, backend="majority", task="regression"))
+    page = report_of([*runs, told])
+    assert page.count("<section><h2>wine") == page.count("<section><h2>diabetes") == 1
+    assert all(title in page for title in ("Log loss", "RMSE", "Errors of NumPy", "Residuals"))
+    assert told.cached and "Mean" in page  # whether a task is told or seen, the run is the same
 
 
 @pytest.mark.slow  # the chapter makes one too

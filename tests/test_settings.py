@@ -21,19 +21,21 @@ from mlp_bench.config import (
     NETWORKS,
     PRESETS,
     SETTINGS,
+    TASKS,
     Config,
     Setting,
     format_metric,
+    metrics_of,
 )
 from mlp_bench.core import InputError
-from mlp_bench.estimators import NumpyMLPClassifier
+from mlp_bench.estimators import NumpyMLPClassifier, NumpyMLPRegressor
 from mlp_bench.data import load
 from mlp_bench.evaluation import BACKENDS, BOOSTERS, RECIPE_VERSIONS, SCORES, check, key
 from mlp_bench.features import RECIPES
 from mlp_bench.keras_mlp import KerasMLPClassifier
 from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS
 
-ESTIMATORS = (NumpyMLPClassifier, KerasMLPClassifier)
+ESTIMATORS = (NumpyMLPClassifier, KerasMLPClassifier, NumpyMLPRegressor)
 NUMBERS = [name for name, s in SETTINGS.items() if s.kind in (int, float)]
 
 
@@ -106,8 +108,10 @@ def test_bounds_are_the_same_everywhere(name, place):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_estimators_have_the_names_and_defaults_of_the_table(estimator):
     defaults = {n: p.default for n, p in inspect.signature(estimator).parameters.items()}
-    assert defaults.pop("random_state") is None
-    assert defaults == {name: SETTINGS[name].default for name in NET_PARAMS}
+    assert defaults.pop("random_state") is None and defaults.pop("warm_start") is False
+    amounts = defaults.pop("loss", None) == "squared_error"
+    of_classes = {"class_weight", "label_smoothing"} if amounts else set()
+    assert defaults == {name: SETTINGS[name].default for name in NET_PARAMS if name not in of_classes}
 
 
 def test_the_parameters_of_a_network_are_these_and_no_others():
@@ -294,6 +298,7 @@ def test_a_setting_added_later_leaves_the_keys_of_older_runs_alone(backend, in_k
 
 
 def test_metrics_are_computed_titled_and_directed_by_one_table():
-    assert tuple(SCORES) == METRICS and CONTRAST_METRICS == (*METRICS, *stats.MEASURES)
+    assert {task: tuple(scores) for task, scores in SCORES.items()} == {t: metrics_of(t) for t in TASKS}
+    assert CONTRAST_METRICS == (*METRICS, *stats.MEASURES)
     assert set(METRIC_TITLES) == set(METRIC_TABLE) >= set(LOWER_IS_BETTER)
     assert format_metric("roc_auc", 0.93) == "0.930" and format_metric("fit_seconds", 0.043) == "43 ms"

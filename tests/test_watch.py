@@ -16,7 +16,7 @@ from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
 from mlp_bench.data import load
 from mlp_bench.keras_mlp import KerasMLPClassifier
 from mlp_bench.config import Config
-from mlp_bench.evaluation import TrainingStopped, evaluate, fit_all
+from mlp_bench.evaluation import TrainingStopped, estimator, evaluate, fit_all
 from mlp_bench.manager import run
 
 CLASSES = {"numpy": NumpyMLPClassifier, "keras": KerasMLPClassifier}
@@ -76,8 +76,10 @@ def test_weights_and_loss_curves_are_the_same_bits_followed_or_not(backend, more
     size = 2 if backend == "numpy" else 1  # Keras trains its networks one by one
     config = Config(**(SMALL | dict(backend=backend, ensemble=size) | more))
     tables, events = [(X[:80], y[:80]), (X[40:], y[40:])][:size], []
-    followed = fit_all(config, tables, None, events.append)[0]
-    for a, b in zip(followed, fit_all(config, tables)[0]):
+    followed, alone = ([estimator(config) for _ in tables] for _ in range(2))
+    fit_all(followed, tables, None, events.append)
+    fit_all(alone, tables)
+    for a, b in zip(followed, alone):
         assert_same_bits(a, b)
     for table, model in enumerate(followed):  # the first member of each
         told = [(e.epoch, e.loss) for e in events if (e.fold, e.member) == (table, 0)]

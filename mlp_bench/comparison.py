@@ -131,7 +131,8 @@ def input_of(
     if setting.kind is bool: return w.Checkbox(setting.default, indent=False, **look)
     open_choice = [("none", None)] * (setting.default is None)
     choices = MODELS if setting.name == "backend" else open_choice + [(c, c) for c in setting.choices]
-    if setting.choices: return w.Dropdown(options=choices, value=setting.default, **look)
+    first = {} if setting.default is None else dict(value=setting.default)  # value=None would choose nothing
+    if setting.choices: return w.Dropdown(options=choices, **first, **look)
     text = "" if setting.default is None else format_value(setting.default)
     options = dict(options=SUGGESTIONS[setting.name]) if setting.name in SUGGESTIONS else {}
     return (w.Combobox if options else w.Text)(text, continuous_update=False, **options, **look)
@@ -441,7 +442,7 @@ class Row:
 def runs_part(self: Page) -> w.Widget:
     "The table of runs: rank, find, star and choose"
     metrics = [("what decides for the task", None), *((METRIC_TITLES[m], m) for m in RANK_METRICS)]
-    self.metric = w.Dropdown(options=metrics, value=None, description="Rank by", **WIDE)
+    self.metric = w.Dropdown(options=metrics, description="Rank by", **WIDE)
     self.words = w.Text(description="Filter", placeholder="words, such as keras 0.05", **WIDE)
     self.starred = w.Checkbox(description="Starred only", indent=False)
     for widget in (self.metric, self.words, self.starred): self.on_change(widget, self.refresh)

@@ -339,6 +339,11 @@ def test_what_is_chosen_stays_chosen_where_the_table_does_not_show_it(page, monk
     assert set(others) >= set(page.chosen) - {last}
 
 
+def test_whatever_can_be_chosen_shows_what_is_chosen(page):
+    choices = [box for box in (*page.inputs.values(), page.metric) if hasattr(box, "label")]
+    assert len(choices) > 5 and all(box.label for box in choices)
+
+
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_settings_without_a_meaning_for_the_task_are_hidden_and_left_alone(page, task, tmp_path):
     wanted = ["a", "b", "c"] * 20 if task == "multiclass" else [1.5 * i for i in range(60)]

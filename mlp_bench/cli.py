@@ -309,7 +309,7 @@ def report(
     data: _argument(f"heart (with heart-restored), {SOURCES}") = "heart",
     preset: _option("plain, or tuned: recipe and settings that help small networks.", str) = "plain",
     backend: _option("numpy, keras or both; the baselines are always there.", str) = "both",
-    margin: _option("Differences up to this do not matter.", Optional[float]) = None,
+    margin: _option("Differences up to this do not matter.", Optional[float], min=1e-6) = None,
     out: _option("Where to write the page.", str, metavar="FILE") = "report.html",
     **settings,
 ):

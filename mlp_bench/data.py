@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, shorten
-from .config import format_amount
+from .config import format_amount, task_for
 from .columns import is_numeric
 from .reading import assumption_line, read_table
 from .targets import check_target, labelled, read_target
@@ -61,7 +61,7 @@ class Dataset:
     @property
     def task(self) -> str:  # of `TASKS`
         "What is predicted: one of two classes, of many, or an amount"
-        return {0: "regression", 2: "binary"}.get(len(self.classes or ()), "multiclass")
+        return task_for(self.classes)
 
     @cached_property
     def fingerprint(self) -> str:  # 64 hex digits

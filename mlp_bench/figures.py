@@ -427,7 +427,7 @@ def confusion_chart(
     counts = confusion(predictions, threshold)
     K = len(counts)
     if classes and len(classes) != K: classes = None  # those of another table
-    classes = classes or (("negative", "positive") if K == 2 else tuple(map(str, range(K))))
+    classes = [*map(str, classes or (("negative", "positive") if K == 2 else range(K)))]
     shares = counts / counts.sum(1, keepdims=True).clip(1e-9)
     at = "" if threshold == 0.5 or K > 2 else f" at threshold {threshold:g}"
     name = predictions.model.iloc[0] + at

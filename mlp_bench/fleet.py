@@ -283,9 +283,8 @@ class Fleet:
         self.l2 = stacked(nets, "l2")
         rate = stacked(nets, "dropout")
         self.scale = 1 / (1 - (rate[..., None] if rate.ndim else rate))
-        optimizer = OPTIMIZERS[nets[0].optimizer]
-        fresh = FleetAdam(self.flat) if optimizer is Adam else optimizer(self.flat, self.lr)
-        self.update = update or fresh
+        kind = OPTIMIZERS[nets[0].optimizer]
+        self.update = update or (FleetAdam(self.flat) if kind is Adam else kind(self.flat, self.lr))
 
     def __repr__(self): return f"Fleet({len(self.nets)} × {self.nets[0]})"
 

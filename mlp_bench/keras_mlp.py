@@ -263,7 +263,8 @@ class KerasEngine:
         score = scorer((len(self.coefs_[0]), *map(len, self.intercepts_)), self.activation)
         members = [[array.astype("float64") for pair in zip(W, b) for array in pair]
                    for W, b in self.members_]
-        return np.array([score(weights, written_out(X).astype("float64")).numpy() for weights in members])
+        X = written_out(X).astype("float64")
+        return np.array([score(weights, X).numpy() for weights in members])
 
 class KerasMLPClassifier(KerasEngine, BaseMLPClassifier):
     "The same multi-layer perceptron for classes, trained by Keras; parameters as `BaseMLPClassifier`"

@@ -85,7 +85,7 @@ def stored_figures(
     if model.task == "regression":
         charts = dict(observed=observed_chart, residuals=residual_chart, distribution=residual_distribution)
     else:
-        errors = partial(confusion_chart, classes=tuple(map(str, model.classes)))
+        errors = partial(confusion_chart, classes=model.classes)
         charts = dict(roc=roc_chart, calibration=calibration_chart, confusion=errors)
     return {f"{name}.png": png(chart(predictions)) for name, chart in charts.items()}
 

@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from sklearn.base import BaseEstimator
 
 from .core import InputError, first_line, require
-from .config import NETWORKS, Config, to_builtin
+from .config import NETWORKS, Config, task_for, to_builtin
 from .columns import Kind, is_numeric, parse_as
 from .data import Dataset
 from .features import TRUSTED, recipe
@@ -42,7 +42,7 @@ class Model:
     kinds: dict = field(default_factory=dict)  # how each raw column is read: its name → `Kind`
 
     @property
-    def task(self): return {0: "regression", 2: "binary"}.get(len(self.classes), "multiclass")
+    def task(self): return task_for(self.classes)
 
 @patch
 def predict(

@@ -141,8 +141,10 @@ def _score(run, metric):
     low, high = (format_metric(metric, end) for end in ci or (0, 0))
     return format_metric(metric, run.metrics[metric]) + (f"\n{low}–{high}" if ci else "")
 
-def _scores(runs, first=None):  # title → texts; `first` is a metric to begin with
-    metrics = dict.fromkeys([*([first] if first else []), *metrics_of(runs[0].task)])
+def _ranked_by(metric, task):  # the metric that ranks, and then those of the task
+    return dict.fromkeys([metric or DEFAULT_METRIC[task], *metrics_of(task)])
+
+def _scores(runs, metrics):  # title → texts
     return {METRIC_TITLES[m]: [_score(r, m) for r in runs] for m in metrics}
 
 def _speed(fit, keras):  # how many times as fast as Keras, on a line of its own
@@ -155,7 +157,7 @@ def _results_table(runs):
     keras = next((r.metrics["fit_seconds"] for r in runs if r.config.backend == "keras"), None)
     seconds = [r.metrics["fit_seconds"] for r in runs]
     training = [format_duration(s) + _speed(s, keras) for s in seconds]
-    return _table({"": names} | _scores(runs) | {"Training": training})
+    return _table({"": names} | _scores(runs, metrics_of(runs[0].task)) | {"Training": training})
 
 # %% ../nbs/07a_output.ipynb #c7b00026
 PLANS = {"holdout": "one 60/16/24 split", "groups": "leave one group out"}
@@ -238,7 +240,7 @@ def print_sweep(
     seconds = [r.metrics["fit_seconds"] for r in runs]
     frame = settings.assign(rank=range(1, len(runs) + 1), fit_seconds=seconds)
     console.print(_headline(done.dataset, runs))
-    scores = _scores(runs, metric or DEFAULT_METRIC[runs[0].task])
+    scores = _scores(runs, _ranked_by(metric, runs[0].task))
     console.print(_runs_table(console, frame, differing(settings), scores))
     for note in undefined_notes(results_of(runs[:1]).folds): console.print(note)
     if len(runs) > 1:
@@ -279,8 +281,7 @@ def print_ranking(
     latest = frame.started.groupby(titles).max()
     newest = titles.isin(latest.nlargest(SHOWN).index)
     for title, runs in frame[newest].groupby(titles, sort=False):
-        task = runs.task.iloc[0]
-        metrics = dict.fromkeys([metric or DEFAULT_METRIC[task], *metrics_of(task)])
+        metrics = _ranked_by(metric, runs.task.iloc[0])
         scores = {METRIC_TITLES[m]: [format_metric(m, x) for x in runs[m]] for m in metrics}
         console.print(printable(title))
         console.print(_runs_table(console, runs, varying(runs), scores))

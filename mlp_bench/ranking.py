@@ -119,8 +119,7 @@ def _comparison(configs, progress=None, table=None):
     runs = run_all(configs, progress=progress, dataset=dataset)
     results = results_of(runs)
     verdict = " ".join(contrasts(results.folds).verdict) if len(runs) > 1 else ""
-    classes = dataset.classes and tuple(map(str, dataset.classes))
-    beside = dataset.assumption_line, classes, CAUTION if dataset.target == "HeartDisease" else ""
+    beside = dataset.assumption_line, dataset.classes, CAUTION if dataset.target == "HeartDisease" else ""
     return Comparison(runs, results, summary(results.folds), verdict, *beside)
 
 # %% ../nbs/06f_ranking.ipynb #e35387b9

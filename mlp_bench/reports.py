@@ -143,11 +143,10 @@ def _part(dataset, runs, margin):  # the conclusion for one table and one plan, 
     results = results_of(runs)
     plan = runs[0].config.plan.replace("groups", "each group left out in turn")
     title = f"{dataset.name}, {plan}"
-    classes = dataset.classes and tuple(map(str, dataset.classes))
-    if len(runs) == 1: return "", _section(title, results, None, classes)
+    if len(runs) == 1: return "", _section(title, results, None, dataset.classes)
     against = contrasts(results.folds, margin=margin)
     lead = f"<p class='lead'><b>{escape(title)}</b>: {escape(against.verdict.iloc[_rival(runs)])}</p>"
-    return lead, _section(title, results, against, classes)
+    return lead, _section(title, results, against, dataset.classes)
 
 # %% ../nbs/06d_reports.ipynb #eb3868d6
 def _assemble(title, judged, margin, command):  # the page

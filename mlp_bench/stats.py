@@ -356,12 +356,14 @@ def __repr__(self: Contrast):
     return "\n".join([title, *(_answers(self) if self.ci95 else []), self.verdict])
 
 # %% ../nbs/06a_stats.ipynb #8d00b654
-def _check_question(folds, metric, margin):  # the metric
-    metric = metric or DEFAULT_METRIC[task_of(folds)]
-    check_choice("metric", metric, metrics_of(task_of(folds), CONTRAST_METRICS))
-    if margin is not None and not (isinstance(margin, (int, float)) and 0 < margin < np.inf):
+def _question(models, metric, margin):  # the metric, the margin, and what that is in words
+    task = task_of(models[0])
+    metric = metric or DEFAULT_METRIC[task]
+    check_choice("metric", metric, metrics_of(task, CONTRAST_METRICS))
+    if margin is None: return metric, *default_margin(metric, [folds[metric].mean() for folds in models])
+    if not (isinstance(margin, (int, float)) and 0 < margin < np.inf):
         raise InputError(f"The margin {margin!r} must be a positive number, such as 0.01.")
-    return metric
+    return metric, margin, ""
 
 def same_folds(
     folds: pd.DataFrame,  # tidy, one row per model and fold
@@ -384,8 +386,7 @@ def paired_contrast(
     if not same_folds(pd.concat([a, b])):
         raise InputError("These two runs were not judged on the same folds: "
                          "compare runs with the same table, target and plan.")
-    metric, text = _check_question(a, metric, margin), ""
-    if margin is None: margin, text = default_margin(metric, [a[metric].mean(), b[metric].mean()])
+    metric, margin, text = _question([a, b], metric, margin)
     d = a[metric].to_numpy() - b[metric].to_numpy()
     tests = corrected_tests(d, a.n_train.mean(), a.n_test.mean(), margin)
     tests["ci95"] = truncated(tests["ci95"], *_widest(metric))
@@ -427,8 +428,7 @@ def contrasts(
     "The first model against each of the others, with p values corrected for asking several times"
     first, *others = (rows for _, _, rows in by_model(folds))
     if not others: raise InputError("A contrast needs two runs or more.")
-    metric, text = _check_question(folds, metric, margin), ""
-    if margin is None: margin, text = default_margin(metric, [m[metric].mean() for m in (first, *others)])
+    metric, margin, text = _question([first, *others], metric, margin)
     single = [replace(paired_contrast(first, other, metric, margin), margin_text=text) for other in others]
     p, p_equivalent = holm([c.p_value for c in single]), holm([c.p_equivalent for c in single])
     return pd.DataFrame([_contrast_row(*facts) for facts in zip(single, p, p_equivalent)])

@@ -116,8 +116,10 @@ def check_task(
     "Refuse a target that cannot have this task"
     where = f"{name}: the target {shorten([column.name])}"
     _check_values(column.astype(np.float64) if task == "regression" and is_numeric(column) else column, where)
+    text = not is_numeric(column)
+    if task == "regression" and not text: return
     labels = _labels(column)
-    values, n, text = shorten(labels, 5), len(labels), not is_numeric(column)
+    values, n = shorten(labels, 5), len(labels)
     doubt = read_numbers(words_of(column))[2] if text and (task == "regression" or n > MOST_CLASSES) else []
     if doubt: raise InputError(f"{where} is {doubt[0]}: mend these cells.")
     if task == "regression" and text:

@@ -334,27 +334,32 @@ class BaseMLPClassifier(ClassifierMixin, BaseMLP):
                              f"changed to {shorten(classes)}: leave them out, or use a new estimator.")
         return self._go_on(X, y, sample_weight)
 
-    def member_answers(self, X):
-        "Probabilities by each member: of the second class (members, n), or of many (members, n, classes)"
-        z = self.member_outputs(X)
-        return expit(z[..., 0]) if z.shape[-1] == 1 else softmax(z)
+# %% ../nbs/03b_estimators.ipynb #2ddc7a45
+@patch
+def member_answers(self: BaseMLPClassifier, X):
+    "Probabilities by each member: of the second class (members, n), or of many (members, n, classes)"
+    z = self.member_outputs(X)
+    return expit(z[..., 0]) if z.shape[-1] == 1 else softmax(z)
 
-    def decision_function(self, X):
-        "Logit of the second class (n,), or logarithms of the probabilities of many (n, classes)"
-        z = self.member_outputs(X)
-        return mean_logit(z[..., 0]) if z.shape[-1] == 1 else log_mean_probability(z)
+@patch
+def decision_function(self: BaseMLPClassifier, X):
+    "Logit of the second class (n,), or logarithms of the probabilities of many (n, classes)"
+    z = self.member_outputs(X)
+    return mean_logit(z[..., 0]) if z.shape[-1] == 1 else log_mean_probability(z)
 
-    def predict_proba(self, X):
-        "Probabilities of the classes, averaged over members, float64 (n, classes)"
-        z = self.decision_function(X)
-        if z.ndim == 2: return np.exp(z)
-        p = expit(z)
-        return np.stack((1 - p, p), axis=1)
+@patch
+def predict_proba(self: BaseMLPClassifier, X):
+    "Probabilities of the classes, averaged over members, float64 (n, classes)"
+    z = self.decision_function(X)
+    if z.ndim == 2: return np.exp(z)
+    p = expit(z)
+    return np.stack((1 - p, p), axis=1)
 
-    def predict(self, X):
-        "The most probable label of each row"
-        z = self.decision_function(X)
-        return self.classes_[z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(int)]
+@patch
+def predict(self: BaseMLPClassifier, X):
+    "The most probable label of each row"
+    z = self.decision_function(X)
+    return self.classes_[z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(int)]
 
 # %% ../nbs/03b_estimators.ipynb #08421acc
 @patch

@@ -192,6 +192,7 @@ def _check_validation(config, dataset, train):  # that early stopping finds its 
         raise InputError(f"Early stopping cannot set aside {share} training rows with {side} on "
                          "each side: change validation_fraction, or do without early_stopping.")
 
+# %% ../nbs/05b_evaluation.ipynb #dccead21
 def _check_task(config, dataset):  # that model and settings have a meaning here
     if dataset.task == "regression" and config.backend not in REGRESSORS:
         raise InputError(f"{config.backend} tells classes apart, and {shorten([dataset.target])} is no "
@@ -202,6 +203,7 @@ def _check_task(config, dataset):  # that model and settings have a meaning here
         raise InputError(f"{s.name} is for {' and '.join(s.tasks)} tasks, and {shorten([dataset.target])} "
                          f"makes this one {dataset.task}: leave it at {str(s.default).lower()}.")
 
+# %% ../nbs/05b_evaluation.ipynb #ef9126a6
 def folds_of(
     config: Config,  # plan and early stopping
     dataset: Dataset,  # the table
@@ -370,6 +372,7 @@ def answers(
     of_all[:, np.asarray(model.classes_, int)] = p  # none for a class that did not train it
     return of_all
 
+# %% ../nbs/05b_evaluation.ipynb #b2a8c620
 def score_folds(
     models: list,  # fitted, one for each part
     seconds: list,  # of each fit

@@ -126,6 +126,7 @@ def _margins(yticks, height):  # as wide as the labels; a layout engine would dr
     left = min(0.4 + 0.075 * _longest(yticks or {0: "-0.005"}), 0.8 * WIDTH)
     return dict(left=left / WIDTH, right=1 - 0.15 / WIDTH, bottom=0.55 / height, top=1 - 0.3 / height)
 
+# %% ../nbs/06b_figures.ipynb #be7e4768
 def draw(
     chart: Chart,
 ):  # a matplotlib `Figure`
@@ -319,6 +320,7 @@ def roc_curve(
     each = [np.interp(LEVELS, *_two_class_curve(*one)) for one in one_against_rest(y, p)]
     return np.r_[0, LEVELS], np.r_[0, np.mean(each, axis=0)]
 
+# %% ../nbs/06b_figures.ipynb #eeb18f97
 def fold_curves(
     predictions: pd.DataFrame,  # of one model: `fold`, `y`, `p` or `p_0` …
 ) -> list:  # of (false positive rates, true positive rates); folds without some class are left out
@@ -413,11 +415,21 @@ def _errors_in_words(counts, classes):
     of = "each class" if len(some) == len(found) else f"the {MOST_WRITTEN} classes that are found least often"
     return f"share found of {of}: {_each({classes[k]: f'{found[k]:.0%}' for k in some})}."
 
+# %% ../nbs/06b_figures.ipynb #5d17c4c3
 def _shade(cell): return cell.shade
+
+def _squares(counts):  # a `Cell` for each pair of classes
+    K, shares = len(counts), counts / counts.sum(1, keepdims=True).clip(1e-9)
+    def text(i, j):
+        if K > MOST_WRITTEN or (K > 2 and not counts[i, j]): return ""
+        return f"{counts[i, j]:.0f}\n{shares[i, j]:.0%}" if K < 6 else f"{100 * shares[i, j]:.0f}"
+    cells = [Cell(j, i, text(i, j), int(i != j), float(shares[i, j])) for i, j in np.ndindex(K, K)]
+    return cells if K <= MOST_WRITTEN else sorted(filter(_shade, cells), key=_shade)[-MOST_CELLS:]
 
 def _short(label, most):  # names often differ at one end only
     return label if len(label) <= most else f"{label[:most // 2]}…{label[most // 2 + 1 - most:]}"
 
+# %% ../nbs/06b_figures.ipynb #56ec6972
 def confusion_chart(
     predictions: pd.DataFrame,  # tidy, of one model
     threshold: float = 0.5,  # above it, a row counts as positive; of many classes the likeliest is taken
@@ -428,19 +440,13 @@ def confusion_chart(
     K = len(counts)
     if classes and len(classes) != K: classes = None  # those of another table
     classes = [*map(str, classes or (("negative", "positive") if K == 2 else range(K)))]
-    shares = counts / counts.sum(1, keepdims=True).clip(1e-9)
     at = "" if threshold == 0.5 or K > 2 else f" at threshold {threshold:g}"
     name = predictions.model.iloc[0] + at
-    def text(i, j):
-        if K > MOST_WRITTEN or (K > 2 and not counts[i, j]): return ""
-        return f"{counts[i, j]:.0f}\n{shares[i, j]:.0%}" if K < 6 else f"{100 * shares[i, j]:.0f}"
-    cells = [Cell(j, i, text(i, j), int(i != j), float(shares[i, j])) for i, j in np.ndindex(K, K)]
-    if K > MOST_WRITTEN: cells = sorted(filter(_shade, cells), key=_shade)[-MOST_CELLS:]
     some = range(0, K, -(-K // MOST_WRITTEN))
     across, down = ({k: _short(classes[k], most) for k in some} for most in (40 // len(some), 12))
     return Chart(f"Errors of {name}" + ", in %" * (6 <= K <= MOST_WRITTEN), "predicted", "true",
-                 f"{name}: {_errors_in_words(counts, classes)}", cells=cells, xticks=across, yticks=down,
-                 xlim=[-0.5, K - 0.5], ylim=[K - 0.5, -0.5])
+                 f"{name}: {_errors_in_words(counts, classes)}", cells=_squares(counts), xticks=across,
+                 yticks=down, xlim=[-0.5, K - 0.5], ylim=[K - 0.5, -0.5])
 
 # %% ../nbs/06b_figures.ipynb #2497918a
 def reliability(
@@ -547,6 +553,7 @@ def observed_chart(
     return Chart("Observed and predicted", "predicted", "observed", alt, [Line(ends, ends), *points],
                  legend="upper left")
 
+# %% ../nbs/06b_figures.ipynb #2dd130fb
 def residual_chart(
     predictions: pd.DataFrame,  # tidy, of amounts
 ) -> Chart:

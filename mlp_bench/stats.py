@@ -214,6 +214,7 @@ def by_fold(
 
 def has_all_classes(y, p): return len(np.unique(y)) == (2 if p.ndim == 1 else p.shape[1])
 
+# %% ../nbs/06a_stats.ipynb #fcf1f988
 def fold_measures(
     predictions: pd.DataFrame,  # of one model: `fold`, `y` and `p`, or `p_0` …
     task: str = "binary",

@@ -132,3 +132,5 @@ def test_a_mistake_is_named_before_anything_is_trained(no_store):
     for wrong in (["--backend", "torch"], ["--out", "nowhere/report.html"], ["none.csv", "--target", "y"]):
         done = CliRunner().invoke(app, ["report", *wrong])
         assert done.exit_code == 2 and done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
+    done = CliRunner().invoke(app, ["report", "--margin", "0"])
+    assert done.exit_code == 2 and "--margin" in done.stderr and "Traceback" not in done.stderr

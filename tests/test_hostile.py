@@ -468,9 +468,7 @@ def test_a_hostile_file_is_told_what_it_is(case):
     assert expected in outcome(raw)
 
 
-@pytest.mark.parametrize(
-    "name", ["table.csv.bz2", "table.pkl", "table.h5", "table", "table.csv.exe"]
-)
+@pytest.mark.parametrize("name", ["table.csv.bz2", "table.pkl", "table.h5", "table", "table.csv.exe"])
 def test_another_extension_is_not_opened(name):
     assert "result" not in outcome(SMALL.encode(), name)
 

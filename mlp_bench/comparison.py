@@ -356,7 +356,8 @@ def changed_settings(
     run: dict,  # a row of `runs`
 ) -> str:  # such as `dropout 0.4, epochs 40`
     "The settings that are not at their default, if the run's backend reads them"
-    changed = [s.name for s in SETTINGS.values() if s.name not in TOLD_APART and run[s.name] != s.default
+    changed = [s.name for s in SETTINGS.values() if s.name not in TOLD_APART
+               and not s.is_default(run[s.name], run["task"])
                and (run["backend"] in s.read_by or not s.read_by)]
     return ", ".join(f"{setting_title(name)} {format_value(run[name])}" for name in changed)
 

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['TASKS', 'CLASSES', 'TWO', 'AMOUNTS', 'BACKEND_TITLES', 'REGRESSION_TITLES', 'NETWORKS', 'SEEDED', 'ANY_COUNT',
-           'NOT_NEGATIVE', 'SETTINGS', 'NET_PARAMS', 'PRESETS', 'FOLD_SEED', 'METRIC_TABLE', 'METRICS', 'RANK_METRICS',
-           'CONTRAST_METRICS', 'METRIC_TITLES', 'LOWER_IS_BETTER', 'DEFAULT_METRIC', 'task_for', 'backend_title',
-           'Setting', 'Config', 'to_builtin', 'either', 'check_choice', 'setting_title', 'format_value', 'preset',
-           'parse_plan', 'short_plan', 'Metric', 'metrics_of', 'format_amount', 'format_metric']
+           'NOT_NEGATIVE', 'SETTINGS', 'NET_PARAMS', 'DEFAULT_LAYERS', 'PRESETS', 'FOLD_SEED', 'METRIC_TABLE',
+           'METRICS', 'RANK_METRICS', 'CONTRAST_METRICS', 'METRIC_TITLES', 'LOWER_IS_BETTER', 'DEFAULT_METRIC',
+           'task_for', 'backend_title', 'Setting', 'Config', 'to_builtin', 'either', 'check_choice', 'setting_title',
+           'format_value', 'preset', 'parse_plan', 'short_plan', 'Metric', 'metrics_of', 'format_amount',
+           'format_metric']
 
 # %% ../nbs/05a_config.ipynb #8a6a63ec
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import floor, inf, log10
 from typing import get_args, NamedTuple
@@ -88,9 +89,9 @@ class Config:
     plan: str = _row(
         "cv:10x1", "Plan", "how runs are judged: cv:FOLDSxREPEATS such as cv:10x5, holdout (one split), "
         "or groups (leave one out; heart-restored has them)")
-    hidden_layer_sizes: tuple = _net(
-        (32, 16), "Hidden layers", "units of each hidden layer", unit="units",
-        bounds=(1, 200_000_000, "both"))
+    hidden_layer_sizes: tuple | str = _net(
+        "auto", "Hidden layers", "units of each hidden layer (auto: 32-16, or 100 for more than two classes)",
+        unit="units", bounds=(1, 200_000_000, "both"))
     activation: str = _net(
         "relu", "Activation", "of the hidden units", choices=("relu", "tanh", "sigmoid", "gelu", "identity"))
     dropout: float = _net(
@@ -162,6 +163,7 @@ def to_builtin(value):
     return value.tolist() if hasattr(value, "tolist") else value
 
 def _sizes(value):
+    if isinstance(value, str): return value
     sizes = to_builtin(value)
     return tuple(map(to_builtin, sizes if isinstance(sizes, (list, tuple)) else [sizes]))
 
@@ -179,7 +181,7 @@ def either(words):
 def expected(self: Setting) -> str:  # such as `a number from 0 to 0.99`
     "What may be written, in words"
     if self.choices: return either([*self.choices, "none"] if self.default is None else self.choices)
-    if self.kind is tuple: return f"whole numbers {_range(*self.bounds)} with commas or hyphens, as 32,16"
+    if self.kind is tuple: return f"auto or whole numbers {_range(*self.bounds)} with hyphens, as 32-16"
     if self.bounds: return f"a {'whole ' * (self.kind is int)}number {_range(*self.bounds)}"
     return "true or false" if self.kind is bool else "text"
 
@@ -216,12 +218,13 @@ def check(self: Setting, value):
     if value is None and self.default is None: return
     if self.choices: return check_choice(self.name, value, self.choices)
     if self.kind is bool: fits = type(value) is bool
-    elif self.kind is tuple: fits = all(_within(n, int, *self.bounds) for n in value)
+    elif self.kind is tuple: fits = value == "auto" or all(_within(n, int, *self.bounds) for n in value)
     else: fits = self.kind is str or _within(value, self.kind, *self.bounds)
     if not fits: self.refuse(value)
 
 # %% ../nbs/05a_config.ipynb #c1a00017
-def _layers(text): return tuple(map(int, re.split(r"\s*[,-]\s*|\s+", text)))
+def _layers(text):
+    return text if text == "auto" else tuple(map(int, re.split(r"\s*[,-]\s*|\s+", text)))
 
 def _flag(text): return {"true": True, "false": False}[text.lower()]
 
@@ -248,6 +251,27 @@ def reading(self: Config) -> dict:  # keywords of `load`
     "How the table is read"
     names = "target", "positive", "task", "encoding", "header", "drop_unlabelled"
     return {name: getattr(self, name) for name in names}
+
+# %% ../nbs/05a_config.ipynb #b0f2bd92
+DEFAULT_LAYERS = dict(zip(TASKS, ((32, 16), (100,), (32, 16))))
+
+@patch
+def for_task(
+    self: Config,
+    task: str,  # of `TASKS`
+) -> Config:  # itself if nothing was left open
+    "The same, with what is left to the task decided"
+    if self.hidden_layer_sizes != "auto": return self
+    return replace(self, hidden_layer_sizes=DEFAULT_LAYERS[task])
+
+@patch
+def is_default(
+    self: Setting,
+    value,  # of a configuration or a stored run
+    task: str = "binary",  # of `TASKS`
+) -> bool:
+    "Whether a value is the one that stands where nobody chose"
+    return value in (self.default, getattr(Config().for_task(task), self.name))
 
 # %% ../nbs/05a_config.ipynb #b24c06df
 PRESETS = {

@@ -28,18 +28,19 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .core import InputError, shorten
-from .config import NET_PARAMS, SETTINGS
+from .config import DEFAULT_LAYERS, NET_PARAMS, SETTINGS
 from .numpy_mlp import ACTIVATIONS, HEADS, HYPERPARAMETERS, outputs, softmax
 from .fleet import (
     BLOCK, Fleet, Training, blocks_of, copy_weights, train_block, train_blocks, untrained)
 
 # %% ../nbs/03b_estimators.ipynb #cbee33f8
 def layer_sizes(
-    hidden,      # units per hidden layer: (32, 16), or one int
+    hidden,      # units per hidden layer: (32, 16), or one int, or "auto"
     n_features,  # columns of X
     n_outputs=1,  # classes, or 1 for two of them or an amount
 ) -> list:       # [n_features, 32, 16, n_outputs]
     "Units of all layers, inputs first and outputs last"
+    if isinstance(hidden, str): hidden = DEFAULT_LAYERS["multiclass" if n_outputs > 1 else "binary"]
     hidden = [hidden] if isinstance(hidden, Integral) else hidden
     return [n_features, *map(int, hidden), n_outputs]
 
@@ -302,7 +303,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseMLP):
     @in_our_names
     def __init__(
         self,
-        hidden_layer_sizes=(32, 16),  # units per hidden layer
+        hidden_layer_sizes="auto",    # units per hidden layer; auto: 32, 16, or 100 for many classes
         activation="relu",            # relu | tanh | sigmoid | gelu | identity
         dropout=0.2,                  # probability of dropping a hidden unit
         optimizer="adam",             # sgd | momentum | nesterov | rmsprop | adam | adamw
@@ -401,7 +402,7 @@ class BaseMLPRegressor(RegressorMixin, BaseMLP):
     @in_our_names
     def __init__(
         self,
-        hidden_layer_sizes=(32, 16),  # units per hidden layer
+        hidden_layer_sizes="auto",    # units per hidden layer; auto: 32, 16
         loss="squared_error",         # squared_error | poisson: a log link, for counts
         activation="relu",            # relu | tanh | sigmoid | gelu | identity
         dropout=0.2,                  # probability of dropping a hidden unit

@@ -237,7 +237,8 @@ def key(
     plan = parse_plan(config.plan)
     dates = ["dates"] * any(kind.date for kind in dataset.kinds.values())  # once they were categories
     facts = dict(
-        settings=_settings(config), backend=config.backend, plan=PLAN_VERSIONS.get(plan, plan),
+        settings=_settings(config.for_task(dataset.task)), backend=config.backend,
+        plan=PLAN_VERSIONS.get(plan, plan),
         recipe=[config.recipe, RECIPE_VERSIONS[config.recipe], *dates],
         table=dataset.fingerprint, target=dataset.target, classes=[str(c) for c in dataset.classes or []],
         groups=[str(g) for g in dataset.groups] if plan == "groups" else None,

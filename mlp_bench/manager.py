@@ -247,6 +247,7 @@ def run(
     require("mlflow", "track", "to record runs")
     dataset = dataset_of(config, dataset)
     if dataset.name == FRAME: config = replace(config, data=FRAME)
+    config = config.for_task(dataset.task)
     folds_of(config, dataset)
     job = config, dataset, key(config, dataset), partial(measure, config, dataset, progress, on_epoch)
     result = _record(*job) if force else find(job[2]) or _find_or_record(*job, progress)

@@ -210,7 +210,8 @@ def _setting_text(row, name):
     return "" if absent else format_value(row[name])
 
 def _not_default(row, names):
-    texts = {n: _setting_text(row, n) for n in names if row[n] != SETTINGS[n].default}
+    texts = {n: _setting_text(row, n) for n in names
+             if not SETTINGS[n].is_default(row[n], row["task"])}
     return ", ".join(f"{n}={text}" for n, text in texts.items() if text) or "defaults"
 
 # %% ../nbs/07a_output.ipynb #c7b00032

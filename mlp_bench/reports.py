@@ -190,10 +190,11 @@ def _option(name, value):  # as words of a command
 
 def command_of(
     config: Config,
+    task: str = "binary",  # what it was measured on
 ) -> str:  # a line for a shell
     "The `mlp_bench run` that measures a configuration"
     own = asdict(config)
-    changed = [name for name in SETTINGS if own[name] != SETTINGS[name].default]
+    changed = [name for name in SETTINGS if not SETTINGS[name].is_default(own[name], task)]
     options = [_option(name, own[name]) for name in changed if name not in ("data", "backend")]
     return shlex.join(["mlp_bench", "run", config.data, "--backend", config.backend, *sum(options, [])])
 
@@ -209,4 +210,4 @@ def report_of(
     "A self-contained page about some stored runs"
     groups = groupby(runs, _question)
     judged = [(dataset_of(group[0].config), group) for group in groups.values()]
-    return _assemble("chosen runs", judged, margin, "\n".join(command_of(r.config) for r in runs))
+    return _assemble("chosen runs", judged, margin, "\n".join(command_of(r.config, r.task) for r in runs))

@@ -259,7 +259,7 @@ def _trainable(configs, dataset):  # key → configuration, and those that canno
             check(c)
             folds_for(Config(plan=c.plan, backend=c.backend, early_stopping=c.early_stopping,
                              validation_fraction=c.validation_fraction))
-            wanted.setdefault(key(c, dataset), c)
+            wanted.setdefault(key(c, dataset), c.for_task(dataset.task))
         except InputError as e: skipped.append((c, str(e)))
     return wanted, skipped
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields, replace
 
 import pytest
+from sklearn.datasets import load_iris
 
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import evaluation, manager, tracking
@@ -55,6 +56,16 @@ def trainings(monkeypatch):
 def test_every_field_has_a_changed_value():
     how_to_read = {"task", "encoding", "header", "drop_unlabelled"}  # the key has the content of the table
     assert set(CHANGED) == {f.name for f in fields(Config)} - {"data", "target"} - how_to_read
+
+
+def test_sizes_left_to_the_task_are_recorded_and_are_those_sizes(store, trainings):
+    frame = load_iris(as_frame=True).frame
+    left = replace(SMALL, target="target", hidden_layer_sizes="auto")
+    first = run(left, dataset=frame)
+    assert {r.config.hidden_layer_sizes for r in (first, tracking.get_run(first.run_id))} == {(100,)}
+    assert run(replace(left, hidden_layer_sizes=100), dataset=frame).cached and len(trainings) == 1
+    assert not run(replace(left, hidden_layer_sizes=(32, 16)), dataset=frame).cached
+    assert manager.load_model(first.run_id).predict(frame.head(3)).shape == (3, 4)
 
 
 def test_the_same_configuration_is_trained_once(store, trainings):

@@ -120,7 +120,7 @@ def test_help_cuts_no_sentence_and_shows_defaults_as_they_are_typed():
     for line in told:
         text = ask(line.split()[0])
         assert "[default: (" not in text and max(map(len, text.splitlines())) <= 80, text
-    assert all("[default: 32-16]" in ask(command) for command in ("run", "sweep"))
+    assert all("[default: auto]" in ask(command) for command in ("run", "sweep"))
 
 
 def test_a_preset_sets_recipe_and_settings_and_options_win(store):
@@ -134,9 +134,8 @@ def test_a_preset_sets_recipe_and_settings_and_options_win(store):
 def test_without_a_preset_a_run_is_plain(store):
     for extra in [], ["--preset", "plain"]:
         CliRunner().invoke(app, ["run", "--backend", "numpy", *QUICK, *extra, "--json", "out.json"])
-    assert results()["runs"][0]["cached"] and Config(**results()["runs"][0]["config"]) == Config(
-        plan="cv:3", epochs=5
-    )
+    plain = Config(plan="cv:3", epochs=5).for_task("binary")
+    assert results()["runs"][0]["cached"] and Config(**results()["runs"][0]["config"]) == plain
     assert results()["dataset"]["classes"] == [0, 1], "labels in JSON keep their type"
 
 

@@ -129,10 +129,9 @@ def input_of(
     own = w.Layout(width="auto")  # so that it can be hidden alone
     look = WIDE | dict(layout=own, description=f"{escape(setting.label)}<em>{escape(setting.help)}</em>")
     if setting.kind is bool: return w.Checkbox(setting.default, indent=False, **look)
-    open_choice = [("none", None)] * (setting.default is None)
+    open_choice = [("none", "")] * (setting.default is None)  # ipywidgets takes a None for no choice
     choices = MODELS if setting.name == "backend" else open_choice + [(c, c) for c in setting.choices]
-    first = {} if setting.default is None else dict(value=setting.default)  # value=None would choose nothing
-    if setting.choices: return w.Dropdown(options=choices, **first, **look)
+    if setting.choices: return w.Dropdown(options=choices, value=setting.default or "", **look)
     text = "" if setting.default is None else format_value(setting.default)
     options = dict(options=SUGGESTIONS[setting.name]) if setting.name in SUGGESTIONS else {}
     return (w.Combobox if options else w.Text)(text, continuous_update=False, **options, **look)
@@ -143,8 +142,9 @@ def read_input(
     value,  # of its input
 ) -> object:  # what `Config` takes
     "What was chosen or written"
-    if setting.choices or setting.kind is bool: return value  # chosen, not written
+    if setting.kind is bool: return value
     if setting.default is None and not value.strip(): return None
+    if setting.choices: return value
     result = setting.normalise(setting.parse(value))
     setting.check(result)
     return result
@@ -444,7 +444,7 @@ class Row:
 @patch
 def runs_part(self: Page) -> w.Widget:
     "The table of runs: rank, find, star and choose"
-    metrics = [("what decides for the task", None), *((METRIC_TITLES[m], m) for m in RANK_METRICS)]
+    metrics = [("what decides for the task", ""), *((METRIC_TITLES[m], m) for m in RANK_METRICS)]
     self.metric = w.Dropdown(options=metrics, description="Rank by", **WIDE)
     self.words = w.Text(description="Filter", placeholder="words, such as keras 0.05", **WIDE)
     self.starred = w.Checkbox(description="Starred only", indent=False)
@@ -469,7 +469,7 @@ def store_stamp() -> str:
 @patch
 def refresh(self: Page):  # looks at the store again
     self.stamp = store_stamp()
-    self.runs = runs_table(self.metric.value)
+    self.runs = runs_table(self.metric.value or None)
     self.table = matching(self.runs, self.words.value, self.starred.value)
     self.turn(0)
     kept = [run_id for run_id in self.chosen if run_id in self.runs.index]
@@ -658,7 +658,7 @@ def cell_input(
     values = column.dropna()
     if not is_numeric(column):
         levels = values.astype(str).value_counts().index[:100]
-        options = [*zip(levels, levels), ("missing", None)]
+        options = [*zip(levels, levels), ("missing", "")]
         return w.Dropdown(options=options, description=escape(column.name), **WIDE)
     middle = values.quantile(interpolation="nearest")
     label = f"{escape(column.name)}<em>{values.min():g} to {values.max():g}; empty: missing</em>"
@@ -667,7 +667,7 @@ def cell_input(
 # %% ../nbs/06_compare.ipynb #21a8b615
 @patch
 def read_cell(self: Page, name, value):  # what was written or chosen
-    if not is_numeric(self.row_table.X[name]): return value
+    if not is_numeric(self.row_table.X[name]): return value or None
     try: return float(value or "nan")
     except ValueError: raise InputError(f"{name} must be a number, got {value!r}.") from None
 

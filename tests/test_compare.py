@@ -345,6 +345,10 @@ def test_what_is_chosen_stays_chosen_where_the_table_does_not_show_it(page, monk
 def test_whatever_can_be_chosen_shows_what_is_chosen(page):
     choices = [box for box in (*page.inputs.values(), page.metric) if hasattr(box, "label")]
     assert len(choices) > 5 and all(box.label for box in choices)
+    for box in (*choices, comparison.cell_input(pd.Series(["x", "y", None], name="c"))):
+        for place in range(len(box.options)):
+            box.index = place
+            assert (box.index, box.label) == (place, box._options_labels[place])
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])

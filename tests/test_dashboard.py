@@ -313,7 +313,7 @@ def test_wrong_input_is_a_sentence_and_loses_nothing(page):
         expect(alarm(page)).to_contain_text(sentence)
 
     for name, value, sentence in (
-        ("hidden_layer_sizes", HOSTILE, "hidden_layer_sizes must be whole numbers"),
+        ("hidden_layer_sizes", HOSTILE, "hidden_layer_sizes must be auto or whole numbers"),
         ("dropout", "7", "dropout must be a number from 0 to 0.99, got 7"),
     ):
         right = field(page, name).input_value()

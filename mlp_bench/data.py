@@ -109,7 +109,7 @@ def _dataset(
     if not len(X.columns):
         raise InputError(f"{name} has no column besides the target {target}, "
                          "so there is nothing to predict from.")
-    empty = [c for c in X if X[c].isna().all()]
+    empty = [c for c in X if table.kinds[c].gaps and X[c].isna().all()]
     if empty: raise InputError(f"{name}: column {shorten(empty)} is missing in every row, so remove it.")
     kinds = {c: table.kinds[c] for c in X}
     return Dataset(name, X, y, str(target), classes, None, kinds, (*table.notes, *notes, *assumed))

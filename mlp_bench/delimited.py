@@ -41,6 +41,25 @@ def check_size(
         if amount > most:
             raise InputError(f"{name} holds {amount:,} {what}, and {most:,} are the most: take a part of it.")
 
+# %% ../nbs/00e_delimited.ipynb #1bd6fc9b
+_PART = 2**18  # bytes that are looked at together
+
+def _stream(source): return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+def _bytes(source, most=-1):  # all of them, or the first
+    with _stream(source) as file: return file.read(most)
+
+def _survey(
+    source,  # the bytes of a file, or its path
+) -> tuple:  # how many lines it has; whether it holds NUL, and quotes
+    "What must be known of every byte"
+    lines, nul, quoted, part = 0, False, False, b""
+    with _stream(source) as file:
+        for part in iter(lambda: file.read(_PART), b""):
+            lines += np.count_nonzero(np.frombuffer(part, np.uint8) == 10)  # `count` stops at each of them
+            nul, quoted = nul or b"\0" in part, quoted or b'"' in part
+    return lines + (not part.endswith(b"\n")), nul, quoted
+
 # %% ../nbs/00e_delimited.ipynb #686fe46e
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html)", re.I)
 
@@ -51,7 +70,7 @@ def is_page(
     return bool(_PAGE.match(raw))
 
 def encoding_of(
-    raw,  # the bytes of a text file
+    raw,  # the bytes of a text file; the first will do if none is NUL
     name,  # what to call it in messages
     encoding=None,  # as the user says
 ) -> str:  # as Python calls it
@@ -94,7 +113,7 @@ _LONGEST = 2**24  # characters of a line, and of a cell
 csv.field_size_limit(_LONGEST)
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas", " ": "blanks"}
 
-def _text(raw, encoding): return io.TextIOWrapper(io.BytesIO(raw), encoding, "replace", newline="")
+def _text(source, encoding): return io.TextIOWrapper(_stream(source), encoding, "replace", newline="")
 
 def _rows(
     lines,  # of text
@@ -197,9 +216,8 @@ def _has_commas(rows, sep):
     return not points and (commas or sep == ";")
 
 # %% ../nbs/00e_delimited.ipynb #144c70a5
-def _first_lines(raw, name, encoding):
-    text = _text(raw, encoding)
-    lines = list(islice(iter(lambda: text.readline(_LONGEST), ""), 300))
+def _first_lines(source, name, encoding):
+    with _text(source, encoding) as text: lines = list(islice(iter(lambda: text.readline(_LONGEST), ""), 300))
     if max(map(len, lines), default=0) == _LONGEST:
         raise InputError(f"{name} has a line of {_LONGEST:,} characters or more, so it is hardly a table.")
     return lines
@@ -212,14 +230,14 @@ def _best_split(lines, known):  # the separator that fits best, the rows under i
 
 # %% ../nbs/00e_delimited.ipynb #14cb8f41
 def find_layout(
-    raw,  # the bytes of the file
+    source,  # the bytes of the file, or its path
     name,  # what to call it in messages
     encoding,  # of the text
     header=True,  # whether the columns have names
     known=(),  # names that should be among them
 ) -> Layout:
     "Separator, names and first row, from some first lines"
-    sep, split, width = _best_split(_first_lines(raw, name, encoding), known)
+    sep, split, width = _best_split(_first_lines(source, name, encoding), known)
     if not width: raise InputError(f"{name} is empty: a header line and at least one row are needed.")
     ends, rows = zip(*split)
     at = _header_at(rows, width, known if header else ())
@@ -258,29 +276,30 @@ def _read_csv(
         except pd.errors.DtypeWarning: return pd.read_csv(file, low_memory=False, **options)
 
 # %% ../nbs/00e_delimited.ipynb #3afa9c08
-def _row_ends(raw, encoding, plan):
+def _row_ends(source, encoding, plan):
     "The line in which each row of cells ends, and the number of its cells"
-    rows = islice(_rows(_text(raw, encoding), plan.sep), plan.skip, None)
     def swallowed(row):
         lines = (line for cell in row if "\n" in cell for line in cell.split("\n")[1:-1])
         return any(line.count(plan.sep) >= len(plan.names) - 1 > 0 for line in lines)
-    facts = [(line, len(row), swallowed(row)) for line, row in rows if len(row) > 1 or any(row)]
+    with _text(source, encoding) as text:
+        rows = islice(_rows(text, plan.sep), plan.skip, None)
+        facts = [(line, len(row), swallowed(row)) for line, row in rows if len(row) > 1 or any(row)]
     return np.array(facts, int).reshape(-1, 3).T
 
-def _malformed(raw, name, encoding, plan, error):
+def _malformed(source, name, encoding, plan, error):
     "Which row is too long, or else what the parser says"
-    try: ends, widths, _ = _row_ends(raw, encoding, plan)
+    try: ends, widths, _ = _row_ends(source, encoding, plan)
     except csv.Error as odd: return InputError(f"{name} is not readable as CSV ({odd}).")
     for line, cells in zip(ends, widths):
         if cells > len(plan.names):
             return InputError(f"{name}, line {line}: {cells} fields where the header has {len(plan.names)}.")
     return InputError(f"{name} is not readable as CSV ({first_line(error)}).")
 
-def _places(raw, name, encoding, plan, frame, lines):
+def _places(source, name, encoding, plan, frame, lines):
     "The line of each row, and a note on rows that end early: looked for where there may be something to find"
     index = pd.RangeIndex(plan.line + 1, plan.line + len(frame) + 1, name="line")
     if lines == plan.line + len(frame) and not frame.iloc[:, -1].isna().any(): return index, []
-    ends, widths, swallowed = _row_ends(raw, encoding, plan)
+    ends, widths, swallowed = _row_ends(source, encoding, plan)
     few = ends[widths < len(plan.names) - (not plan.names[-1])].tolist()
     if few and plan.sep == " ":
         raise InputError(f"{name}, line {few[0]}: fewer cells than names, and blanks do not show which is "
@@ -301,8 +320,7 @@ def _without_names(frame, names):
 
 # %% ../nbs/00e_delimited.ipynb #ea6f7df8
 def text_table(
-    raw,  # the bytes of the file
-    path,  # of the file that holds just these bytes, or None
+    source,  # the bytes of the file, or its path
     name,  # what to call it in messages
     texts,  # names of columns in which all is text
     target,  # name of the column in which nothing is missing
@@ -311,23 +329,23 @@ def text_table(
     known=(),  # names that should be among them
 ) -> tuple:  # DataFrame with numbered columns, indexed by line; names; notes; whether commas may be decimal
     "A table from text"
-    encoding = encoding_of(raw, name, encoding)
-    utf8, plain = encoding[:5] == "utf-8", raw
-    if utf8: plain = raw.replace(b"\0", b"")  # some write NUL for a gap
-    try: plan = find_layout(raw, name, encoding, header, known)
-    except UnicodeError: raise _undecodable(raw, name, encoding) from None
-    n = raw.count(b"\n") + (not raw.endswith(b"\n"))
+    n, nul, quoted = _survey(source)
+    encoding = encoding_of(_bytes(source, -1 if nul else _PART), name, encoding)
+    utf8 = encoding[:5] == "utf-8"
+    try: plan = find_layout(source, name, encoding, header, known)
+    except UnicodeError: raise _undecodable(_bytes(source), name, encoding) from None
     check_size(name, columns=len(plan.names), rows=n * utf8)
-    if plan.comma and re.search(rb"\d[.]\d{3}(?!\d)", raw): texts = plan.names  # a point groups digits there
+    if plan.comma and re.search(rb"\d[.]\d{3}(?!\d)", _bytes(source)): texts = plan.names  # grouped digits
     special = [[i for i, c in enumerate(plan.names) if c in some] for some in (texts, [target])]
-    file = path if path and utf8 and plain is raw else io.BytesIO(plain)  # pandas reads a path on all cores
     quote = f'{plan.sep} "'.encode()  # to look for blanks before quotes takes a third longer
-    blank = plan.sep != " " and (not utf8 or quote in raw)
+    blank = plan.sep != " " and (not utf8 or (quoted and quote in _bytes(source)))
+    plain = _bytes(source).replace(b"\0", b"") if utf8 and nul else source  # some write NUL for a gap
+    file = io.BytesIO(plain) if isinstance(plain, bytes) else plain  # pandas reads a path on all cores
     try: frame = _read_csv(file, blank, encoding.removesuffix("-sig"), plan, *special)
-    except UnicodeDecodeError: raise _undecodable(raw, name, encoding) from None
+    except UnicodeDecodeError: raise _undecodable(_bytes(source), name, encoding) from None
     except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
-        raise _malformed(raw, name, encoding, plan, error) from None
+        raise _malformed(source, name, encoding, plan, error) from None
     if frame.empty: raise InputError(f"{name} has a header but no rows.")
-    frame.index, notes = _places(raw, name, encoding, plan, frame, n)
+    frame.index, notes = _places(source, name, encoding, plan, frame, n)
     frame, again = _without_names(frame, plan.names)
     return frame, plan.names, plan.notes + notes + again, plan.comma

@@ -19,7 +19,7 @@ from .core import InputError, shorten
 from .columns import Kind, as_text, is_numeric, parse_as, parse_column, words_of
 from .delimited import is_index, text_table
 from .containers import (
-    arrow_frame, file_bytes, frame_table, is_workbook, parquet_frame, unpack, workbook_text)
+    PACKED, arrow_frame, file_bytes, frame_table, is_workbook, parquet_frame, unpack, workbook_text)
 
 # %% ../nbs/00b_reading.ipynb #2d499115
 class Table(NamedTuple):
@@ -79,15 +79,16 @@ def _open(source, name, texts, target, encoding, header, known):
     if not isinstance(source, (str, os.PathLike)):
         return frame_table(arrow_frame(source, name), name)
     path, notes = Path(os.path.expanduser(source)), []
-    whole = file_bytes(path, name)
-    raw = unpack(whole, name)
+    packed = file_bytes(path, name, 8).startswith(PACKED) or name.endswith(".parquet")
+    raw = unpack(file_bytes(path, name, -1 if packed else 8), name)
     if raw.startswith(b"PAR1") or name.endswith(".parquet"):
         return frame_table(parquet_frame(raw, name), name)
     if is_workbook(raw):
         raw, notes = workbook_text(raw, name)
         encoding = None
-    file = path if raw is whole else None
-    frame, names, more, comma = text_table(raw, file, name, texts, target, encoding, header, known)
+    text = raw if packed else path
+    try: frame, names, more, comma = text_table(text, name, texts, target, encoding, header, known)
+    except OSError as error: raise InputError(f"{name} cannot be read ({error.strerror}).") from None
     return frame, names, notes + more, comma
 
 # %% ../nbs/00b_reading.ipynb #a5242c42

@@ -52,7 +52,7 @@ def labelled(
     drop,  # whether rows without an outcome are left out
 ) -> tuple:  # the rows with an outcome, the outcome, notes
     "Leave out empty rows, and if asked to, those without an outcome"
-    full = frame.dropna(how="all")
+    full = frame.dropna(how="all") if frame[target].isna().any() else frame  # an outcome fills a row
     column, notes = outcome(full[target].to_numpy(), full.index)
     unknown = column.isna()
     if unknown.any() and not drop:

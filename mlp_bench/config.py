@@ -90,7 +90,7 @@ class Config:
         "cv:10x1", "Plan", "how runs are judged: cv:FOLDSxREPEATS such as cv:10x5, holdout (one split), "
         "or groups (leave one out; heart-restored has them)")
     hidden_layer_sizes: tuple | str = _net(
-        "auto", "Hidden layers", "units of each hidden layer (auto: 32-16, or 100 for more than two classes)",
+        "auto", "Hidden layers", "units of each hidden layer (auto: 32-16 for two classes, else 100)",
         unit="units", bounds=(1, 200_000_000, "both"))
     activation: str = _net(
         "relu", "Activation", "of the hidden units", choices=("relu", "tanh", "sigmoid", "gelu", "identity"))
@@ -253,7 +253,7 @@ def reading(self: Config) -> dict:  # keywords of `load`
     return {name: getattr(self, name) for name in names}
 
 # %% ../nbs/05a_config.ipynb #b0f2bd92
-DEFAULT_LAYERS = dict(zip(TASKS, ((32, 16), (100,), (32, 16))))
+DEFAULT_LAYERS = dict(zip(TASKS, ((32, 16), (100,), (100,))))
 
 @patch
 def for_task(

@@ -28,7 +28,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .core import InputError, shorten
-from .config import DEFAULT_LAYERS, NET_PARAMS, SETTINGS
+from .config import DEFAULT_LAYERS, NET_PARAMS, SETTINGS, task_for
 from .numpy_mlp import ACTIVATIONS, HEADS, HYPERPARAMETERS, outputs, softmax
 from .fleet import (
     BLOCK, Fleet, Training, blocks_of, copy_weights, train_block, train_blocks, untrained)
@@ -38,9 +38,10 @@ def layer_sizes(
     hidden,      # units per hidden layer: (32, 16), or one int, or "auto"
     n_features,  # columns of X
     n_outputs=1,  # classes, or 1 for two of them or an amount
+    task="binary",  # to which "auto" leaves the hidden layers
 ) -> list:       # [n_features, 32, 16, n_outputs]
     "Units of all layers, inputs first and outputs last"
-    if isinstance(hidden, str): hidden = DEFAULT_LAYERS["multiclass" if n_outputs > 1 else "binary"]
+    if isinstance(hidden, str): hidden = DEFAULT_LAYERS[task]
     hidden = [hidden] if isinstance(hidden, Integral) else hidden
     return [n_features, *map(int, hidden), n_outputs]
 
@@ -221,7 +222,8 @@ def _prepare(
     split, *seeds = member_seeds(self.random_state, self.ensemble)
     if self.early_stopping and not validation: rows, validation = self._set_aside(rows, split)
     settings = {"label_smoothing": 0.0} | self.get_params()
-    sizes = layer_sizes(self.hidden_layer_sizes, self.n_features_in_, rows[1].shape[1])
+    task = task_for(list(getattr(self, "classes_", [])))
+    sizes = layer_sizes(self.hidden_layer_sizes, self.n_features_in_, rows[1].shape[1], task)
     start = self._start(sizes) if go_on else [None] * self.ensemble
     return [Training(settings, sizes, self._head, rows, validation, seed, fold, member, start[member])
             for member, seed in enumerate(seeds)]
@@ -303,7 +305,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseMLP):
     @in_our_names
     def __init__(
         self,
-        hidden_layer_sizes="auto",    # units per hidden layer; auto: 32, 16, or 100 for many classes
+        hidden_layer_sizes="auto",    # units per hidden layer; auto: 32, 16 for two classes, else 100
         activation="relu",            # relu | tanh | sigmoid | gelu | identity
         dropout=0.2,                  # probability of dropping a hidden unit
         optimizer="adam",             # sgd | momentum | nesterov | rmsprop | adam | adamw
@@ -402,7 +404,7 @@ class BaseMLPRegressor(RegressorMixin, BaseMLP):
     @in_our_names
     def __init__(
         self,
-        hidden_layer_sizes="auto",    # units per hidden layer; auto: 32, 16
+        hidden_layer_sizes="auto",    # units per hidden layer; auto: 100
         loss="squared_error",         # squared_error | poisson: a log link, for counts
         activation="relu",            # relu | tanh | sigmoid | gelu | identity
         dropout=0.2,                  # probability of dropping a hidden unit

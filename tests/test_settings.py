@@ -217,7 +217,7 @@ def test_no_class_weight_can_be_written():
     assert [c.class_weight for c in cli._configs(dict(class_weight="none"), None, NETWORKS)] == [None, None]
     lists = cli._asked_for(dict(backend="numpy", class_weight="none, balanced"), None, None, 0)
     assert [c.class_weight for c in lists] == [None, "balanced"]
-    assert [in_form("class_weight", v).class_weight for v in (None, "balanced")] == [None, "balanced"]
+    assert [in_form("class_weight", v).class_weight for v in ("", "balanced")] == [None, "balanced"]
 
 
 def test_texts_are_left_as_they_are():

@@ -119,6 +119,7 @@ def compiled(
     model.set_weights([array for pair in zip(kernels, biases) for array in pair])
     update = optimizer(params["optimizer"], params["learning_rate"], params["weight_decay"])
     model.compile(update, keras_loss(training.head, params["label_smoothing"]), steps_per_execution=steps)
+    update.build(model.trainable_variables)  # in `fit` it would make TensorFlow trace the step twice
     return model
 
 # %% ../nbs/04_keras_mlp.ipynb #afed099b
@@ -218,7 +219,6 @@ def one_epoch(
     if not live or live[0].steps_per_execution != steps:
         live[:] = [compiled(training._replace(settings=settings), steps)]
     model, order = live[0], rng.permutation(n)
-    model.optimizer.build(model.trainable_variables)
     for variable, value in zip(moved(model), values): variable.assign(value)
     follow = after_epoch(model, settings, lambda event: None, steps)
     losses = model.fit(batches(*training.rows, lambda: [order], batch_size), steps_per_epoch=steps,

@@ -108,6 +108,14 @@ def no_workers(monkeypatch):
     monkeypatch.setattr(sweeps, "ProcessPoolExecutor", Here)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    "Runs without the figures that lie beside each in the store, for tests that train many and look at none"
+    from mlp_bench import manager
+
+    monkeypatch.setattr(manager, "stored_figures", lambda *args, **options: {})
+
+
 @pytest.fixture(scope="session")
 def trained_once(made, tmp_path_factory):
     "The folder of a store with three runs: a small network, the same with another seed, a regression"

@@ -8,7 +8,7 @@ just before a file of the store is opened for writing.
 becomes a store, `purge` while a run is deleted. So many points are tried, spread evenly over all
 there are (0: every one).
 Everything is imported once, and each run is a forked child: a real process with a real end, but without
-seconds of imports.
+seconds of imports. A store that only has to be there is a copy of one that was made once.
 """
 
 import json
@@ -26,6 +26,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import safetensors.numpy
+from conftest import copy_store
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -217,20 +218,21 @@ def kill_creations(place, count):
 
 
 def warm_up(place):
-    "One run in a store of its own, so that the children have nothing left to import"
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/warm.db"
+    "One run, so that the children have nothing left to import, which leaves a store without runs"
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
     purge([run(SMALL).run_id])
-    for p in place.iterdir():
-        shutil.rmtree(p) if p.is_dir() else p.unlink()
 
 
 if __name__ == "__main__":
     folder, told = Path(sys.argv[1]).absolute(), []
-    warm_up(folder)
+    (folder / "warm").mkdir()
+    warm_up(folder / "warm")
     for wanted in sys.argv[2].split(","):
         what, count = wanted.split(":")
         place = folder / what
         place.mkdir()
+        if what != "create":
+            copy_store(folder / "warm", place)
         os.chdir(place)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
         told += dict(run=kill_runs, create=kill_creations, purge=kill_purges)[what](place, int(count))

@@ -13,7 +13,7 @@ from mlp_bench.config import Config
 from mlp_bench.data import load
 
 LOGISTIC = Config(plan="cv:2", backend="logistic")
-KERAS = Config(plan="cv:2", backend="keras", epochs=1, hidden_layer_sizes=(4,))
+KERAS = Config(plan="holdout", backend="keras", epochs=1, hidden_layer_sizes=(4,))
 THEIRS = "something of their own"
 UNTOUCHED = True, True, True, "FINISHED"
 

@@ -79,7 +79,7 @@ def test_the_same_configuration_is_trained_once(store, trainings):
     [["batch_size", "positive", "rng"], pytest.param(list(CHANGED), marks=pytest.mark.slow)],
     ids=["three fields", "every field"],
 )
-def test_changing_any_field_trains_anew(names, store, trainings):
+def test_changing_any_field_trains_anew(names, store, trainings, no_pictures):
     run(SMALL)
     for name in names:
         if name not in UNREAD:
@@ -103,7 +103,7 @@ def test_a_setting_that_nothing_reads_changes_neither_numbers_nor_key(backend):
         assert evaluation.evaluate(other, heart)[1].equals(evaluation.evaluate(base, heart)[1])
 
 
-def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings):
+def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings, no_pictures):
     heart = load("heart")
     frame = heart.X.assign(HeartDisease=heart.y)
     frame.to_csv("a.csv", index=False)

@@ -24,6 +24,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from conftest import copy_store
+from forks import command_in_a_process
 from servers import free_port, mlflow_server
 from typer.testing import CliRunner
 
@@ -307,12 +308,8 @@ def test_a_full_disk_is_one_sentence_and_no_result(small_disk, kilobytes):
 
 def test_files_that_may_not_grow_are_one_sentence_and_no_result(store):
     tracking.connect()
-    code = (
-        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\nfrom "
-        f"mlp_bench.cli import app; app({COMMAND!r})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and runs().empty, done.stderr
+    code, stderr = command_in_a_process(COMMAND, file_size=8192)
+    assert code == 2 and len(stderr.strip().splitlines()) == 1 and runs().empty, stderr
     assert not run(SMALL).cached
 
 

@@ -19,9 +19,14 @@ NOTEBOOKS = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb"))
 
 def run_notebook(name, skip, log, environment):
     "In a process of its own: run one notebook as nbdev does; what it prints goes into a file"
+    from matplotlib.backend_bases import FigureCanvasBase
+    from matplotlib_inline.config import InlineBackend
     from nbdev.test import test_nb
 
     os.environ.update(environment)
+    # A figure is drawn once, for its file, and not twice more, for a window and to cut its edges off.
+    FigureCanvasBase.draw_idle = lambda self, *args, **kwargs: None
+    InlineBackend.print_figure_kwargs.default_args = ({"bbox_inches": None},)
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     passed, _ = test_nb(ROOT / "nbs" / name, skip, basepath=ROOT)

@@ -517,7 +517,10 @@ def test_a_label_that_looks_like_mathematics_is_text(store):
     assert run(replace(SMALL, data="t.csv", target="t")).run_id
 
 
-@pytest.mark.parametrize("name", ["C#", "100%", "100%25", "was?", "mes données"])
+ODD = ["C#", "100%", "100%25", "was?", "mes données"]
+
+
+@pytest.mark.parametrize("name", [" ".join(ODD), *(pytest.param(n, marks=pytest.mark.slow) for n in ODD)])
 def test_a_folder_may_have_any_name(name, no_store, monkeypatch):
     (no_store / name).mkdir()
     monkeypatch.chdir(no_store / name)

@@ -212,7 +212,7 @@ def test_a_table_that_is_a_read_only_map_of_a_file_is_as_good(tmp_path):
             assert key == key_of(c, HEART) and evaluation.oof.equals(measure(c, HEART).oof)
 
 
-def test_one_table_several_backends_and_what_cannot_be_trained(store, no_workers):
+def test_one_table_several_backends_and_what_cannot_be_trained(store, no_workers, no_pictures):
     configs = grid(
         dict(
             backend=["numpy", "logistic", "majority"],
@@ -277,7 +277,7 @@ def test_modules_that_lie_beside_the_data_are_never_imported(store):
     assert done.returncode == 0 and job.finished and not Path("marker").exists(), done.stderr
 
 
-def test_the_command_ranks_and_the_second_time_does_nothing(store, no_workers):
+def test_the_command_ranks_and_the_second_time_does_nothing(store, no_workers, no_pictures):
     args = [
         "sweep",
         "--plan",

@@ -116,10 +116,7 @@ def test_labels_tell_runs_of_one_backend_apart():
     def labels(*runs):
         return list(results_of(runs).settings.model)
 
-    def sized(sizes):
-        return a_run(hidden_layer_sizes=sizes)
-
-    assert labels(*map(sized, [(32, 16), (8,)])) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
+    assert labels(a_run(), a_run(hidden_layer_sizes=(8,))) == ["NumPy (layers 32-16)", "NumPy (layers 8)"]
     many = dict(hidden_layer_sizes=(8,), dropout=0.4, epochs=7, learning_rate=0.01)
     assert labels(a_run(), replace(a_run(**many), run_id="f" * 32)) == ["NumPy 00000000", "NumPy ffffffff"]
     assert labels(a_run(dropout=0.4), a_run(backend="logistic")) == ["NumPy", "Logistic regression"]

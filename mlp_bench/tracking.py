@@ -441,7 +441,8 @@ class Results:
 # %% ../nbs/05d_tracking.ipynb #b13b3edf
 def _settings(r):
     absent = [] if r.config.backend in NETWORKS else NET_PARAMS
-    return dict(run_id=r.run_id, **asdict(r.config.for_task(r.task))) | dict.fromkeys(absent) | dict(task=r.task)
+    chosen = asdict(r.config.for_task(r.task))
+    return dict(run_id=r.run_id, **chosen) | dict.fromkeys(absent) | dict(task=r.task)
 
 def _folds(r):
     checksums = pd.util.hash_pandas_object(r.oof[["row", "y"]], index=False)

@@ -108,6 +108,20 @@ def no_workers(monkeypatch):
     monkeypatch.setattr(sweeps, "ProcessPoolExecutor", Here)
 
 
+def small_config(task):
+    "A configuration that trains in no time, on heart or on a table that is written here"
+    from sklearn.datasets import load_diabetes, load_iris
+
+    from mlp_bench.config import Config
+
+    quick = dict(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
+    if task == "binary":
+        return Config(**quick)
+    frame = dict(multiclass=load_iris, regression=load_diabetes)[task](as_frame=True).frame
+    frame.to_csv(f"{task}.csv", index=False)
+    return Config(data=f"{task}.csv", target="target", **quick)
+
+
 @pytest.fixture
 def no_pictures(monkeypatch):
     "Runs without the figures that lie beside each in the store, for tests that train many and look at none"

@@ -4,9 +4,9 @@
 
 A *point* is the time just before or after one of the calls below, just before a commit to the database, or
 just before a file of the store is opened for writing.
-`run` kills while a configuration is trained into a store that exists, `create` while an empty folder
-becomes a store, `purge` while a run is deleted. So many points are tried, spread evenly over all
-there are (0: every one).
+`run` kills while a configuration is trained into a store that exists (`run:2:regression` on another task
+than two classes), `create` while an empty folder becomes a store, `purge` while a run is deleted. So many
+points are tried, spread evenly over all there are (0: every one).
 Everything is imported once, and each run is a forked child: a real process with a real end, but without
 seconds of imports. A store that only has to be there is a copy of one that was made once.
 """
@@ -26,13 +26,13 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import safetensors.numpy
-from conftest import copy_store
+from conftest import copy_store, small_config
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import manager, tracking
-from mlp_bench.data import load
+from mlp_bench.data import dataset_of, load
 from mlp_bench.tracking import KEY, find, get_run, purge, runs
 from mlp_bench.config import Config
 from mlp_bench.manager import load_model, run
@@ -114,7 +114,7 @@ def files():
 
 def look(kept, before):
     "What the next command finds, and whether everything can be mended and removed"
-    key = key_of(SMALL, load("heart"))
+    key = key_of(SMALL, dataset_of(SMALL))
     with closing(sqlite3.connect("mlflow.db")) as con:
         complete = con.execute(
             "SELECT count(*) FROM tags JOIN runs USING (run_uuid) WHERE key = ? AND value = ? AND status "
@@ -178,7 +178,7 @@ def kill_runs(place, count):
     in_a_child(lambda: Path("kept.txt").write_text(run(Config(plan="cv:2", backend="logistic")).run_id))
     kept = Path("kept.txt").read_text()
     assert in_a_child(watched, lambda: run(SMALL), place) == 0
-    in_a_child(lambda: purge([find(key_of(SMALL, load("heart"))).run_id]))
+    in_a_child(lambda: purge([find(key_of(SMALL, dataset_of(SMALL))).run_id]))
     before, (points, which) = files(), chosen(place, count)
     for n in which:
         yield points[n], in_a_child(watched, lambda: run(SMALL), place, n), in_a_child(look, kept, before)
@@ -228,12 +228,13 @@ if __name__ == "__main__":
     (folder / "warm").mkdir()
     warm_up(folder / "warm")
     for wanted in sys.argv[2].split(","):
-        what, count = wanted.split(":")
+        what, count, *task = wanted.split(":")
         place = folder / what
         place.mkdir()
         if what != "create":
             copy_store(folder / "warm", place)
         os.chdir(place)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
+        SMALL = small_config(*task or ["binary"])
         told += dict(run=kill_runs, create=kill_creations, purge=kill_purges)[what](place, int(count))
     print(json.dumps(told))

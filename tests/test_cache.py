@@ -6,12 +6,13 @@ import sys
 from dataclasses import fields, replace
 
 import pytest
+from conftest import small_config
 from sklearn.datasets import load_iris
 
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import evaluation, manager, tracking
 from mlp_bench.data import load
-from mlp_bench.config import Config
+from mlp_bench.config import TASKS, Config
 from mlp_bench.tracking import purge, runs
 from mlp_bench.manager import run
 
@@ -42,6 +43,7 @@ CHANGED = dict(
     seed=1,
     positive="0",
 )
+EVERY_TASK = pytest.mark.parametrize("task", TASKS)
 UNREAD = dict.fromkeys(["patience", "validation_fraction"], dict(early_stopping=True))  # unless it is set
 
 
@@ -68,8 +70,11 @@ def test_sizes_left_to_the_task_are_recorded_and_are_those_sizes(store, training
     assert manager.load_model(first.run_id).predict(frame.head(3)).shape == (3, 4)
 
 
-def test_the_same_configuration_is_trained_once(store, trainings):
-    first, again = run(SMALL), run(SMALL)
+@EVERY_TASK
+def test_the_same_configuration_is_trained_once(task, store, trainings):
+    small = small_config(task)
+    first, again = run(small), run(small)
+    assert (first.task, again.task) == (task, task)
     assert len(trainings) == 1 and again.cached and not first.cached
     assert again.metrics == first.metrics and again.oof.equals(first.oof) and again.folds.equals(first.folds)
 
@@ -116,8 +121,10 @@ def test_the_place_of_a_file_is_not_part_of_its_name(store, trainings, no_pictur
     assert not run(replace(SMALL, data="a.csv", target="HeartDisease")).cached
 
 
-def test_force_trains_again_and_gives_the_same_numbers(store, trainings):
-    first, forced = run(SMALL), run(SMALL, force=True)
+@EVERY_TASK
+def test_force_trains_again_and_gives_the_same_numbers(task, store, trainings, no_pictures):
+    small = small_config(task)
+    first, forced = run(small), run(small, force=True)
     assert len(trainings) == 2 and forced.oof.equals(first.oof)
 
 
@@ -135,8 +142,10 @@ def test_a_run_without_its_key_does_not_count(store, trainings):
     assert run(SMALL).cached
 
 
-def test_purging_leaves_no_file_of_the_run(store):
-    kept, gone = run(SMALL), run(replace(SMALL, seed=1))
+@EVERY_TASK
+def test_purging_leaves_no_file_of_the_run(task, store):
+    small = small_config(task)
+    kept, gone = run(small), run(replace(small, seed=1))
     before = {p for p in store.rglob("*") if p.is_file()}
     purge([gone.run_id])
     left = [p for p in store.rglob("*") if gone.run_id in str(p)]
@@ -144,8 +153,9 @@ def test_purging_leaves_no_file_of_the_run(store):
     assert len(list(store.glob("mlartifacts/models/*"))) == 1 and len(before) > 10
 
 
-def test_a_failed_run_leaves_no_result(store):
-    wild = replace(SMALL, optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
+@EVERY_TASK
+def test_a_failed_run_leaves_no_result(task, store):
+    wild = replace(small_config(task), optimizer="sgd", learning_rate=1e6, epochs=200, dropout=0.0)
     with pytest.raises(ValueError, match="learning_rate"):
         run(wild)
     assert runs().empty

@@ -6,15 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from conftest import small_config
 from servers import POSTGRES, free_port, mlflow_server, postgres
 
 from mlp_bench.evaluation import key as key_of
 from mlp_bench import manager, tracking
 from mlp_bench.data import load
-from mlp_bench.config import Config
+from mlp_bench.config import TASKS, Config
 from mlp_bench.tracking import purge, runs
 from mlp_bench.manager import run
 
@@ -22,18 +24,19 @@ SMALL = Config(plan="cv:2", epochs=1, hidden_layer_sizes=(4,))
 PART = """
 import json, os, sys
 from mlp_bench import Config, run
-first, count = map(int, sys.argv[1:])
-seeds = range(first, first + count)
-made = [run(Config(plan='cv:2', epochs=1, hidden_layer_sizes=(4,), seed=s)) for s in seeds]
-print(json.dumps([[r.run_id, r.cached, r.metrics['roc_auc'], r.oof.p.sum()] for r in made]))
+first, count = map(int, sys.argv[1:3])
+small = json.loads(sys.argv[3])
+made = [run(Config(**small | dict(seed=s))) for s in range(first, first + count)]
+facts = [[r.run_id, r.cached, max(r.metrics.values()), r.oof.iloc[:, 3:].sum().sum()] for r in made]
+print(json.dumps(facts))
 """
 
 
-def together(parts):
+def together(parts, small=SMALL):
     "What processes print that run at once, each asking for `count` configurations from a first seed on"
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", PART, str(first), str(count)],
+            [sys.executable, "-c", PART, str(first), str(count), json.dumps(asdict(small))],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -46,8 +49,9 @@ def together(parts):
 
 
 @pytest.mark.slow
-def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(no_store):
-    told = together([(0, 1)] * 8)
+@pytest.mark.parametrize("task", TASKS)
+def test_eight_processes_that_ask_for_one_new_configuration_train_it_once(task, no_store):
+    told = together([(0, 1)] * 8, small_config(task))
     assert (
         len({(run_id, auc, p) for ((run_id, _, auc, p),) in told}) == 1
         and sorted(cached for ((_, cached, _, _),) in told) == [False] + [True] * 7

@@ -23,7 +23,7 @@ import pandas as pd
 import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from conftest import copy_store
+from conftest import copy_store, small_config
 from forks import command_in_a_process
 from servers import free_port, mlflow_server
 from typer.testing import CliRunner
@@ -33,7 +33,7 @@ from mlp_bench import manager, tracking
 from mlp_bench.cli import app
 from mlp_bench.core import InputError
 from mlp_bench.data import load
-from mlp_bench.config import Config, parse_plan
+from mlp_bench.config import TASKS, Config, parse_plan
 from mlp_bench.tracking import find, get_run, purge, runs
 from mlp_bench.manager import load_model, run
 from mlp_bench.tracking import local_path, mlflow_run
@@ -61,7 +61,7 @@ KILLER = Path(__file__).with_name("killer.py")
     "what",
     [
         "run:1,purge:1",
-        pytest.param("run:0", marks=pytest.mark.slow),
+        *(pytest.param(f"run:0:{task}", marks=pytest.mark.slow) for task in TASKS),
         pytest.param("create:0", marks=pytest.mark.slow),
         pytest.param("purge:0", marks=pytest.mark.slow),
     ],
@@ -179,8 +179,12 @@ DAMAGE = {
 
 @pytest.fixture
 def two(trained):
-    "Two runs, and the files of the first by the names that its tag gives them"
-    first, second = run(SMALL), run(replace(SMALL, seed=1))
+    return two_of(SMALL)
+
+
+def two_of(small):
+    "Two runs, and the files of each by the names that its tag gives them"
+    first, second = run(small), run(replace(small, seed=1))
     return first, second, *(places(r.run_id) for r in (first, second))
 
 
@@ -216,8 +220,10 @@ def test_the_checksums_cover_all_that_is_read(two):
     assert "model/estimator.skops" in places(run_id)
 
 
-def test_a_damaged_file_is_named_and_never_used(two, monkeypatch):
-    first, second, mine, other = two
+@pytest.mark.parametrize("task", TASKS)
+def test_a_damaged_file_is_named_and_never_used(task, trained, monkeypatch):
+    small = small_config(task)
+    first, second, mine, other = two_of(small)
     monkeypatch.setattr(manager, "measure", lambda *a: pytest.fail("trained without being asked to"))
     for name, path in mine.items():
         swapped = (
@@ -228,14 +234,14 @@ def test_a_damaged_file_is_named_and_never_used(two, monkeypatch):
         for how, damage in [*DAMAGE.items(), *swapped]:
             good = path.read_bytes()
             damage(path)
-            for f in lambda: get_run(first.run_id), lambda: find(first.key), lambda: run(SMALL):
+            for f in lambda: get_run(first.run_id), lambda: find(first.key), lambda: run(small):
                 refuses(f, first.run_id, name)
             if name.startswith("model/"):
                 refuses(lambda: load_model(first.run_id), first.run_id, name)
             path.write_bytes(good)
-        assert run(SMALL).cached and get_run(second.run_id).cached
+        assert run(small).cached and get_run(second.run_id).cached
     shutil.rmtree(mine["model/config.json"].parent)
-    for f in lambda: run(SMALL), lambda: load_model(first.run_id[:8]):
+    for f in lambda: run(small), lambda: load_model(first.run_id[:8]):
         refuses(f, first.run_id, "model")
 
 

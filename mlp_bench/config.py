@@ -83,8 +83,9 @@ class Config:
     positive: str | None = _row(
         None, "Positive label", "label that counts as positive; else the second in sorted order", tasks=TWO)
     recipe: str = _row(
-        "standard", "Preprocessing", "how columns become inputs (seed is the original project's way)",
-        choices=("standard", "robust", "seed"))
+        "standard", "Preprocessing",
+        "how columns become inputs (rich lets a small network bend, seed is the original project's way)",
+        choices=("standard", "robust", "rich", "seed"))
     backend: str = _row("numpy", "Model", "which model is trained", choices=tuple(BACKEND_TITLES))
     plan: str = _row(
         "cv:10x1", "Plan", "how runs are judged: cv:FOLDSxREPEATS such as cv:10x5, holdout (one split), "

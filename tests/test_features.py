@@ -215,8 +215,8 @@ def test_the_derived_features_leave_a_table_that_has_them_alone():
 
 
 def test_recipes_have_versions_and_unknown_ones_are_listed():
-    assert set(RECIPES) == set(RECIPE_VERSIONS) == {"standard", "robust", "seed"}
-    message = "Unknown recipe 'best': choose one of standard, robust, seed"
+    assert set(RECIPES) == set(RECIPE_VERSIONS) == {"standard", "robust", "rich", "seed"}
+    message = "Unknown recipe 'best': choose one of standard, robust, rich, seed"
     with pytest.raises(InputError, match=message):
         recipe("best")
 

@@ -262,7 +262,7 @@ def csv_files(draw):
     }.get(how, lambda: raw)()
 
 
-RECIPE = st.sampled_from(["standard", "robust", "seed"])
+RECIPE = st.sampled_from(["standard", "robust", "rich", "seed"])
 
 
 @LENGTHS

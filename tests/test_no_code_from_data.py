@@ -128,7 +128,7 @@ def test_cells_and_names_are_text_and_nothing_more(fired, tmp_path):
     rows = "\n".join(f'"{code}",{i % 2}' for i in range(8))
     (tmp_path / "table.csv").write_text(f'"{code}; {{0.__class__}} @{code} `{code}`",t\n{rows}\n')
     data = load(tmp_path / "table.csv", "t")
-    for recipe in "standard", "robust", "seed":
+    for recipe in "standard", "robust", "rich", "seed":
         evaluation.evaluate(Config(recipe=recipe, plan="cv:2", epochs=1), data)
     assert data.X.iloc[0, 0] == code
 

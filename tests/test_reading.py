@@ -322,7 +322,7 @@ def test_dates_are_numbers_to_a_model_and_one_text_to_everybody(form, tmp_path):
 def test_dates_are_learnt_from_training_rows_and_may_be_missing():
     days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d").to_series(index=CLEAN.index)
     X = CLEAN.drop(columns="outcome").assign(seen=days.where(days.index % 9 != 0))
-    for name in "standard", "robust", "seed":
+    for name in "standard", "robust", "rich", "seed":
         spoilt = X.assign(seen=X.seen.where(X.index < 30, "2199-01-01"))
         one, two = recipe(name).fit(X[:30]), recipe(name).fit(spoilt[:30])
         assert (one.transform(X) == two.transform(X)).all() and np.isfinite(one.transform(spoilt)).all()

@@ -147,6 +147,9 @@ class Config:
     task: str | None = _row(
         None, "Task", "what is predicted: one of two classes, of many, or an amount; else told by the target",
         choices=TASKS)
+    bagging: bool = _net(
+        False, "Parts held out", "each network of an ensemble leaves out a part of the rows, and keeps the "
+        "epoch whose averaged weights do best on it", later=True)
 
     def __post_init__(self):
         for s in SETTINGS.values(): object.__setattr__(self, s.name, s.normalise(getattr(self, s.name)))

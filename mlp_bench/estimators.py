@@ -19,9 +19,11 @@ from numbers import Integral
 import numpy as np
 from fastcore.basics import patch
 from joblib import effective_n_jobs
+from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.model_selection import train_test_split
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -142,17 +144,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.early_stopping and self.average_last:
             raise ValueError("early_stopping keeps one epoch and average_last averages many: "
                              "set average_last=0 or early_stopping=False")
+        if self.bagging and (self.ensemble < 2 or self.early_stopping or self.average_last):
+            raise ValueError("bagging leaves out a part for each network of an ensemble, and averages: set "
+                             "ensemble=2 or more, early_stopping=False and average_last=0")
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, on_epoch=None):
         "Train on `X` (n, d), `y` (n,), weights (n,); stop early by `X_val`; `on_epoch` gets each `Epoch`"
         trainings = self._prepare(X, y, sample_weight, X_val=X_val, y_val=y_val)
         with following(self, X, y, sample_weight, on_epoch) as follow:
-            return self._set_fitted(self._train(trainings, follow))
+            self._set_fitted(self._train(trainings, follow))
+        return self._judge_parts(trainings, y)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = not self.bagging
         return tags
 
 # %% ../nbs/03b_estimators.ipynb #d3197237
@@ -225,7 +231,8 @@ def _prepare(
     task = task_for(list(getattr(self, "classes_", [])))
     sizes = layer_sizes(self.hidden_layer_sizes, self.n_features_in_, rows[1].shape[1], task)
     start = self._start(sizes) if go_on else [None] * self.ensemble
-    return [Training(settings, sizes, self._head, rows, validation, seed, fold, member, start[member])
+    bags = self._bags(rows, split) if self.bagging else [(rows, validation)] * self.ensemble
+    return [Training(settings, sizes, self._head, *bags[member], seed, fold, member, start[member])
             for member, seed in enumerate(seeds)]
 
 # %% ../nbs/03b_estimators.ipynb #bd852cb8
@@ -240,14 +247,14 @@ def _set_fitted(
     self.coefs_, self.intercepts_, losses, validation_losses = runs[0]
     self.loss_curve_ = [*earlier, *losses]
     self.n_iter_ = len(self.loss_curve_)
-    if self.early_stopping: self.validation_loss_curve_ = validation_losses
+    if self.early_stopping or self.bagging: self.validation_loss_curve_ = validation_losses
     else: vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
     return self
 
 # %% ../nbs/03b_estimators.ipynb #110ba587
 @patch
 def _go_on(self: BaseMLP, X, y, sample_weight):  # one pass of `partial_fit`
-    unfit = [name for name in ("early_stopping", "average_last") if getattr(self, name)]
+    unfit = [name for name in ("early_stopping", "average_last", "bagging") if getattr(self, name)]
     unfit += ["class_weight='balanced'"] * (getattr(self, "class_weight", None) == "balanced")
     if unfit:
         raise ValueError(f"partial_fit sees some rows once, so it cannot have {', '.join(unfit)}: use fit.")
@@ -326,6 +333,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseMLP):
         rng="fast",                   # dropout from NumPy ("fast") or as Keras draws it ("keras")
         random_state=None,            # int: the same bits every time
         warm_start=False,             # go on from the weights of the last fit
+        bagging=False,                # each member leaves out a part, and keeps what does best on it
     ):
         set_parameters(self, locals())
 
@@ -344,19 +352,25 @@ def member_answers(self: BaseMLPClassifier, X):
     z = self.member_outputs(X)
     return expit(z[..., 0]) if z.shape[-1] == 1 else softmax(z)
 
+def _mean_answer(z):  # (members, n, outputs) → logits (n,), or logarithms of probabilities (n, classes)
+    return mean_logit(z[..., 0]) if z.shape[-1] == 1 else log_mean_probability(z)
+
+@patch
+def _answer(self: BaseMLPClassifier, z):  # what `predict_proba` says to outputs (members, n, outputs)
+    z = _mean_answer(z)
+    if z.ndim == 2: return np.exp(z)
+    p = expit(z)
+    return np.stack((1 - p, p), axis=1)
+
 @patch
 def decision_function(self: BaseMLPClassifier, X):
     "Logit of the second class (n,), or logarithms of the probabilities of many (n, classes)"
-    z = self.member_outputs(X)
-    return mean_logit(z[..., 0]) if z.shape[-1] == 1 else log_mean_probability(z)
+    return _mean_answer(self.member_outputs(X))
 
 @patch
 def predict_proba(self: BaseMLPClassifier, X):
     "Probabilities of the classes, averaged over members, float64 (n, classes)"
-    z = self.decision_function(X)
-    if z.ndim == 2: return np.exp(z)
-    p = expit(z)
-    return np.stack((1 - p, p), axis=1)
+    return self._answer(self.member_outputs(X))
 
 @patch
 def predict(self: BaseMLPClassifier, X):
@@ -394,6 +408,42 @@ def _head(self: BaseMLPClassifier): return "softmax" if len(self.classes_) > 2 e
 def _strata(self: BaseMLPClassifier, targets):
     return targets if targets.shape[1] == 1 else targets.argmax(axis=1)
 
+# %% ../nbs/03b_estimators.ipynb #3b854bf9
+@patch
+def _bags(
+    self: BaseMLP,
+    rows,       # X, targets, w
+    seed,       # of the parts
+) -> list:      # rows that train and rows that judge, of each member
+    "Deal out the rows, and leave a part out for each member"
+    if issparse(rows[0]): raise ValueError("Sparse rows are not offered with bagging: call X.toarray().")
+    strata = self._strata(rows[1])
+    labels = np.zeros(len(rows[1])) if strata is None else strata.ravel()
+    most = np.unique(labels, return_counts=True)[1].max()
+    if self.ensemble > most:
+        raise ValueError(f"bagging cannot deal {most} rows{' of a class' * (strata is not None)} into "
+                         f"{self.ensemble} parts: choose a smaller ensemble.")
+    folds = (KFold if strata is None else StratifiedKFold)(self.ensemble, shuffle=True, random_state=seed)
+    splits = list(folds.split(rows[0], labels))
+    self._parts = [part for _, part in splits]
+    n = min(len(rest) for rest, _ in splits)
+    return [(tuple(a[rest[:n]] for a in rows), tuple(a[part] for a in rows)) for rest, part in splits]
+
+# %% ../nbs/03b_estimators.ipynb #32e3cc3f
+@patch
+def _judge_parts(self: BaseMLP, trainings, y):  # after a fit with `bagging`; `y` as given to it
+    if not self.bagging:
+        for name in ("oof_prediction_", "oof_score_"): vars(self).pop(name, None)  # of an earlier fit
+        return self
+    z = [np.asarray(self._outputs(t.validation[0]))[t.member] for t in trainings]
+    order = np.argsort(np.concatenate(self._parts))
+    self.oof_prediction_ = answer = self._answer(np.concatenate(z)[order][None].astype(float))
+    classes = isinstance(self, ClassifierMixin)
+    y = np.asarray(y).ravel()
+    self.oof_score_ = (accuracy_score(y, self.classes_[answer.argmax(axis=1)]) if classes
+                       else r2_score(y, answer))
+    return self
+
 # %% ../nbs/03b_estimators.ipynb #918521c1
 REGRESSION_HEADS = {"squared_error": "identity", "poisson": "poisson"}
 
@@ -424,6 +474,7 @@ class BaseMLPRegressor(RegressorMixin, BaseMLP):
         rng="fast",                   # dropout from NumPy ("fast") or as Keras draws it ("keras")
         random_state=None,            # int: the same bits every time
         warm_start=False,             # go on from the weights of the last fit
+        bagging=False,                # each member leaves out a part, and keeps what does best on it
     ):
         set_parameters(self, locals())
 
@@ -433,12 +484,11 @@ class BaseMLPRegressor(RegressorMixin, BaseMLP):
 
     def member_answers(self, X):
         "The amount that each member expects, float64 (members, n)"
-        z = self.member_outputs(X)[..., 0]
-        return HEADS[self._head].inverse_link(z) * self.target_scale_ + self.target_offset_
+        return self._amounts(self.member_outputs(X))
 
     def predict(self, X):
         "The expected amount of each row, float64 (n,)"
-        return self.member_answers(X).mean(axis=0)
+        return self._answer(self.member_outputs(X))
 
 # %% ../nbs/03b_estimators.ipynb #1d5701d8
 @patch
@@ -457,6 +507,13 @@ def _targets(self: BaseMLPRegressor, y, w, weigh=False):  # (n, 1), weights; the
     if self.loss == "poisson" and y.min() < 0:
         raise ValueError(f"loss='poisson' is for counts, and y holds {y.min():g}.")
     return (y[:, None] - self.target_offset_) / self.target_scale_, w
+
+@patch
+def _amounts(self: BaseMLPRegressor, z):  # of outputs (members, n, 1)
+    return HEADS[self._head].inverse_link(z[..., 0]) * self.target_scale_ + self.target_offset_
+
+@patch
+def _answer(self: BaseMLPRegressor, z): return self._amounts(z).mean(axis=0)
 
 @patch(as_prop=True)
 def _head(self: BaseMLPRegressor): return REGRESSION_HEADS[self.loss]
@@ -511,12 +568,16 @@ def fit_fleet(
     if len(fit_together) < len(estimators):
         raise ValueError("fit_fleet needs networks in NumPy, each of them once (use sklearn.base.clone for "
                          "copies), and without scikit-learn's callbacks, which follow `fit` alone")
-    trainings = [training for fold, (e, table) in enumerate(zip(estimators, tables, strict=True))
-                 for training in e._prepare(*table, fold=fold)]
+    tables = list(tables)
+    prepared = [e._prepare(*table, fold=fold)
+                for fold, (e, table) in enumerate(zip(estimators, tables, strict=True))]
+    trainings = list(chain(*prepared))
     parallel = not on_epoch and sum(map(work_of, trainings)) > MIN_PARALLEL_WORK
     workers = effective_n_jobs(n_jobs) if parallel else 1
     blocks = blocks_of(trainings, BLOCK if workers == 1 else BLOCK // 2)
     done = train_blocks(blocks, min(workers, len(blocks)), progress or (lambda share: None), on_epoch)
     networks = {(t.fold, t.member): run for t, run in zip(chain(*blocks), chain(*done))}
-    for fold, e in enumerate(estimators): e._set_fitted([networks[fold, i] for i in range(e.ensemble)])
+    for fold, (e, table) in enumerate(zip(estimators, tables)):
+        e._set_fitted([networks[fold, i] for i in range(e.ensemble)])
+        e._judge_parts(prepared[fold], table[1])
     return estimators

@@ -182,6 +182,13 @@ def check(
     except ValueError as e: raise InputError(f"{e}") from None
 
 # %% ../nbs/05b_evaluation.ipynb #38126148
+def _check_bagging(config, dataset, train):  # that these rows can be dealt into parts
+    most = np.bincount(dataset.y[train]).max() if dataset.classes else len(train)
+    rows = f"{most} training rows" + " of a class" * bool(dataset.classes)
+    if config.ensemble > most:
+        raise InputError(f"Bagging cannot deal {rows} into {config.ensemble} parts: "
+                         "choose a smaller ensemble.")
+
 def _check_validation(config, dataset, train):  # that early stopping finds its rows among these
     y, classes = dataset.y[train], len(dataset.classes or [])
     held = int(np.ceil(len(y) * config.validation_fraction))
@@ -211,8 +218,9 @@ def folds_of(
     "The plan's folds, after checking that the configuration can be trained on them"
     _check_task(config, dataset)
     parts = splits(config.plan, dataset)
-    if config.backend in NETWORKS and config.early_stopping:
-        for train, _ in parts: _check_validation(config, dataset, train)
+    for train, _ in parts if config.backend in NETWORKS else []:
+        if config.early_stopping: _check_validation(config, dataset, train)
+        if config.bagging: _check_bagging(config, dataset, train)
     return parts
 
 # %% ../nbs/05b_evaluation.ipynb #613d74a7

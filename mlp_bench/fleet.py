@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_DENSE', 'BLOCK', 'LOCKSTEP', 'ONE_THREAD', 'Tape', 'FleetAdam', 'adam_alpha', 'stacked', 'squeeze_members',
            'product_call', 'write', 'activation_calls', 'delta_calls', 'gradient_calls', 'prepared', 'Chunk',
-           'written_out', 'gather_sparse', 'Fleet', 'fast_logistic_loss', 'Epoch', 'copy_weights', 'Training',
-           'untrained', 'train_block', 'blocks_of', 'work_together', 'train_blocks']
+           'written_out', 'gather_sparse', 'Fleet', 'fast_logistic_loss', 'Epoch', 'copy_weights', 'padded', 'judge_of',
+           'BestAverage', 'Training', 'untrained', 'train_block', 'blocks_of', 'work_together', 'train_blocks']
 
 # %% ../nbs/03a_fleet.ipynb #f29d0da9
 import math
@@ -408,6 +408,52 @@ def copy_weights(net: TextbookMLP) -> tuple:  # kernels and biases, lists of arr
     "The weights of a network as they are now"
     return [W.copy() for W in net.W], [b.copy() for b in net.b]
 
+# %% ../nbs/03a_fleet.ipynb #55d6f11b
+def padded(
+    arrays,       # (rows, columns) each, of the same columns
+) -> np.ndarray:  # (members, most rows, columns)
+    "A stack of tables of different lengths, filled up with zeros"
+    stack = np.zeros((len(arrays), max(map(len, arrays)), arrays[0].shape[1]), arrays[0].dtype)
+    for rows, array in zip(stack, arrays): rows[:len(array)] = array
+    return stack
+
+def judge_of(
+    sizes, activation, head,  # of the networks
+    parts,                    # rows of each member that do not train it: X, y, w
+) -> Callable:                # from weights (members, parameters) to losses (members,)
+    "The loss of each member on its own part, all at once"
+    X, y, w = map(padded, zip(*parts))
+    f, _ = ACTIVATIONS[activation]
+    total = np.maximum(w.sum(axis=(1, 2)), np.finfo(w.dtype).tiny)  # all rows of a part may weigh nothing
+    def judge(theta):
+        *hidden, last = layers(theta, sizes)
+        A = X
+        for V in hidden: A = f(A @ V[:, :-1] + V[:, -1:])
+        loss = HEADS[head].loss(A @ last[:, :-1] + last[:, -1:], y)
+        return (w * loss).sum(axis=(1, 2)) / total
+    return judge
+
+# %% ../nbs/03a_fleet.ipynb #9f88b319
+class BestAverage:
+    "The mean of the weights over the epochs, the last ones counting most, as it was when it did best"
+    def __init__(self, judge, epochs):
+        self.judge = judge
+        self.first = epochs / 10  # the epoch from which on it counts
+        self.losses = []  # (members,) of each epoch
+        self.mean = self.best = self.lowest = None
+
+    def __call__(self, theta, members):
+        "Take in the weights (members, parameters) after an epoch; judge those who are still training"
+        if self.mean is None:
+            self.mean, self.best = theta.copy(), theta.copy()
+            self.lowest = np.full(len(theta), np.inf)
+        self.mean += 0.3 * (theta - self.mean)
+        loss, counts = self.judge(self.mean), len(self.losses) >= self.first
+        better = np.isin(np.arange(len(theta)), members) & ((loss < self.lowest) | np.isinf(self.lowest))
+        self.best[better] = self.mean[better]
+        if counts: self.lowest[better] = loss[better]
+        self.losses.append(loss)
+
 # %% ../nbs/03a_fleet.ipynb #2b5d3f05
 @patch
 def raise_if_diverged(
@@ -428,16 +474,20 @@ def train(
     self: Fleet,
     rows,              # (X, y, w) of each member
     epochs=100,        # passes over the rows
-    validation=None,   # (X, y, w) of each member, for early stopping
+    validation=None,   # (X, y, w) of each member, for early stopping or bagging
     patience=10,       # epochs without a lower validation loss
     average_last=0.0,  # fraction of the epochs whose weights are averaged
     progress=None,     # called with the share of the epochs done
     on_epoch=None,     # called with an `Epoch` of each member still running
+    bagging=False,     # whether the best average of each member is kept, see `BestAverage`
 ) -> list:             # loss curve and validation losses of each
     "As the function `train`, for all members"
     self.load(rows, epochs)
     losses = []
     stops = [EarlyStopping(patience) for _ in self.nets]
+    judge = judge_of(self.sizes, self.activation, self.head, validation) if bagging else None
+    average = BestAverage(judge, epochs) if bagging else None
+    early = validation and not bagging
     averaged = math.ceil(average_last * epochs)
     mean = np.zeros(self.theta.shape)
     ended = {}  # members that have stopped: after how many epochs, and the weights of that moment
@@ -448,18 +498,20 @@ def train(
         self.raise_if_diverged(steps, running)
         losses.append(np.sum(steps * self.chunk.widths, axis=1) / self.chunk.order.shape[1])
         if epoch >= epochs - averaged: mean += self.theta / averaged
+        if average: average(self.theta, running)
         ending = {k for k in running if on_epoch and on_epoch(
             Epoch(epoch, losses[-1][k].item(), partial(copy_weights, self.nets[k]), member=k))}
-        ending |= {k for k in running if validation and stops[k](
+        ending |= {k for k in running if early and stops[k](
             self.nets[k].loss(*validation[k]), self.theta[k])}
         ended |= {k: (epoch + 1, self.theta[k].copy()) for k in ending}
         if progress: progress((epoch + 1) / epochs)
     if averaged: self.theta[:] = mean
     for k, (_, theta) in ended.items(): self.theta[k] = theta
-    if validation: self.theta[:] = [stop.best for stop in stops]
-    curves = np.transpose(losses).tolist()
-    return [(curve[:ended[k][0] if k in ended else epochs], stop.losses)
-            for k, (curve, stop) in enumerate(zip(curves, stops))]
+    if average: self.theta[:] = average.best
+    if early: self.theta[:] = [stop.best for stop in stops]
+    judged = np.transpose(average.losses).tolist() if average else [stop.losses for stop in stops]
+    lengths = [ended[k][0] if k in ended else epochs for k in range(len(self.nets))]
+    return [(curve[:n], own[:n]) for curve, own, n in zip(np.transpose(losses).tolist(), judged, lengths)]
 
 # %% ../nbs/03a_fleet.ipynb #37616f7e
 class Training(NamedTuple):
@@ -468,7 +520,7 @@ class Training(NamedTuple):
     sizes: list  # units per layer, inputs first
     head: str  # of `HEADS`
     rows: tuple  # X, y, w
-    validation: tuple | None  # the same for early stopping
+    validation: tuple | None  # the same for early stopping or bagging
     seed: int
     fold: int = 0  # these two say which network it is, see `Epoch`
     member: int = 0
@@ -477,7 +529,7 @@ class Training(NamedTuple):
 # %% ../nbs/03a_fleet.ipynb #7fd2a55d
 BLOCK = 32  # members of a fleet: the arrays of one step still fit the cache
 LOCKSTEP = ("activation", "optimizer", "initializer", "batch_size", "epochs", "early_stopping", "patience",
-            "average_last", "dtype", "rng")
+            "average_last", "bagging", "dtype", "rng")
 
 def untrained(
     training: Training,
@@ -497,13 +549,14 @@ def train_block(
     "Train networks of one shape as a fleet"
     first = trainings[0].settings
     nets = [untrained(training) for training in trainings]
-    validation = [training.validation for training in trainings] if first["early_stopping"] else None
+    apart = first["early_stopping"] or first["bagging"]
+    validation = [training.validation for training in trainings] if apart else None
     def named(event):
         training = trainings[event.member]
         return on_epoch(replace(event, fold=training.fold, member=training.member))
     curves = Fleet(nets, first["batch_size"]).train(
         [training.rows for training in trainings], first["epochs"], validation, first["patience"],
-        first["average_last"], progress, on_epoch and named)
+        first["average_last"], progress, on_epoch and named, first["bagging"])
     return [(*copy_weights(net), *curve) for net, curve in zip(nets, curves)]
 
 # %% ../nbs/03a_fleet.ipynb #8ad53777

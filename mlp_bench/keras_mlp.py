@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['quiet_stderr', 'import_keras', 'precision', 'network', 'keras_loss', 'optimizer', 'compiled', 'shuffled', 'batches',
-           'weights_of', 'after_epoch', 'fit_keras', 'Live', 'moved', 'one_epoch', 'scorer', 'dense', 'KerasEngine',
-           'KerasMLPClassifier', 'KerasMLPRegressor']
+           'weights_of', 'after_epoch', 'flat_weights', 'fit_keras', 'Live', 'moved', 'one_epoch', 'scorer', 'dense',
+           'KerasEngine', 'KerasMLPClassifier', 'KerasMLPRegressor']
 
 # %% ../nbs/04_keras_mlp.ipynb #8e81973e
 import math
@@ -17,8 +17,8 @@ from itertools import repeat
 import numpy as np
 
 from .keras_random import dropout_seeds
-from .numpy_mlp import diverged, initial_kernels, streams
-from .fleet import Epoch, written_out
+from .numpy_mlp import diverged, initial_kernels, streams, views
+from .fleet import BestAverage, Epoch, judge_of, written_out
 from .estimators import BaseMLPClassifier, BaseMLPRegressor
 
 # %% ../nbs/04_keras_mlp.ipynb #0328e47a
@@ -169,6 +169,13 @@ def after_epoch(
             model.stop_training = True
     return keras.callbacks.LambdaCallback(on_epoch_end=check)
 
+# %% ../nbs/04_keras_mlp.ipynb #b138825e
+def flat_weights(
+    weights,      # kernels and biases
+) -> np.ndarray:  # (1, parameters)
+    "A network's weights in one vector, as the fleet has them"
+    return np.concatenate([np.vstack([W, b]).ravel() for W, b in zip(*weights)])[None]
+
 # %% ../nbs/04_keras_mlp.ipynb #12c44a18
 def fit_keras(
     training,       # a `Training`
@@ -181,10 +188,15 @@ def fit_keras(
     averaged = math.ceil(params["average_last"] * epochs)
     _, shuffles, _ = streams(training.seed)
     model, last = compiled(training, steps), []
+    bagging = params["bagging"]
+    judge = judge_of(training.sizes, params["activation"], training.head, [validation]) if bagging else None
+    average = BestAverage(judge, epochs)
     def note(event):
         if event.epoch >= epochs - averaged: last.append(model.get_weights())
+        if bagging: average(flat_weights(weights_of(model)), [0])
         return on_epoch and on_epoch(event)
     callbacks = [after_epoch(model, params, note, steps, training.member)]
+    if bagging: validation = None  # Keras need not look at it
     if validation:
         stopping = keras.callbacks.EarlyStopping(patience=params["patience"], restore_best_weights=True)
         callbacks.append(stopping)
@@ -195,7 +207,8 @@ def fit_keras(
     if averaged and len(last) == averaged:  # not if it was stopped
         means = [sum((array / averaged for array in arrays), np.float64(0)) for arrays in zip(*last)]
         model.set_weights(means)
-    return *weights_of(model), history["loss"], history.get("val_loss", [])
+    if not bagging: return *weights_of(model), history["loss"], history.get("val_loss", [])
+    return *views(average.best[0], training.sizes), history["loss"], np.ravel(average.losses).tolist()
 
 # %% ../nbs/04_keras_mlp.ipynb #5b7882d3
 class Live(list):

@@ -52,7 +52,7 @@ def grid(
         raise InputError(f"{wanted:,} configurations, of {size:,} combinations, are too many: draw at most "
                          f"{MAX_CONFIGS:,} with --random, or give fewer values.")
     for name in settings:
-        for value in settings[name]: check(Config(**{name: value}))
+        for value in settings[name]: check(Config(**dict(ensemble=2) | {name: value}))  # bagging wants two
     space = ParameterGrid(settings)
     if random: space = ParameterSampler(settings, wanted, random_state=sample_seed)
     return list(dict.fromkeys(preset(preset_name, **chosen) for chosen in space))
@@ -258,7 +258,8 @@ def _trainable(configs, dataset):  # key → configuration, and those that canno
         try:
             check(c)
             folds_for(Config(plan=c.plan, backend=c.backend, early_stopping=c.early_stopping,
-                             validation_fraction=c.validation_fraction))
+                             validation_fraction=c.validation_fraction, bagging=c.bagging,
+                             ensemble=c.ensemble if c.bagging else 1))
             wanted.setdefault(key(c, dataset), c.for_task(dataset.task))
         except InputError as e: skipped.append((c, str(e)))
     return wanted, skipped

@@ -42,9 +42,11 @@ CHANGED = dict(
     rng="keras",
     seed=1,
     positive="0",
+    bagging=True,
 )
 EVERY_TASK = pytest.mark.parametrize("task", TASKS)
 UNREAD = dict.fromkeys(["patience", "validation_fraction"], dict(early_stopping=True))  # unless it is set
+UNREAD["bagging"] = dict(ensemble=2)
 
 
 @pytest.fixture

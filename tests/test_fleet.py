@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from sklearn.datasets import make_classification
 
 from mlp_bench import estimators
-from mlp_bench.estimators import NumpyMLPClassifier, fit_fleet
+from mlp_bench.estimators import NumpyMLPClassifier, NumpyMLPRegressor, fit_fleet
 from mlp_bench.numpy_mlp import ACTIVATIONS, OPTIMIZERS, DivergenceError, TextbookMLP, FastMasks, train
 from mlp_bench.fleet import Fleet, blocks_of
 
@@ -336,3 +336,16 @@ def test_a_million_rows_need_at_most_half_as_much_memory_again():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) <= 0.5  # of the size of the data
+
+
+@pytest.mark.parametrize("make", [NumpyMLPClassifier, NumpyMLPRegressor])
+def test_members_with_parts_held_out_have_the_same_bits_alone_in_a_fleet_and_in_processes(make, monkeypatch):
+    monkeypatch.setattr(estimators, "MIN_PARALLEL_WORK", 0)
+    X, y = np.random.default_rng(0).normal(size=(50, 3)), np.arange(50) % 3
+    settings = [dict(random_state=seed, ensemble=3 + seed, bagging=True, epochs=4) for seed in range(3)]
+    alone = [make(**s).fit(X, y) for s in settings]
+    for n_jobs in 1, 2:
+        together = estimators.fit_fleet([make(**s) for s in settings], [(X, y)] * 3, n_jobs)
+        for one, other in zip(alone, together):
+            assert np.array_equal(one.oof_prediction_, other.oof_prediction_)
+            assert one.oof_score_ == other.oof_score_ and np.array_equal(one.predict(X), other.predict(X))

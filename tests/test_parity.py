@@ -105,6 +105,7 @@ def test_float32_weights_agree_after_100_steps_without_dropout(head, optimizer):
         dict(early_stopping=True, patience=3, learning_rate=0.01, epochs=60),
         dict(average_last=0.5, epochs=5),
         dict(ensemble=2, epochs=2),
+        dict(ensemble=3, epochs=3, bagging=True),
         dict(initializer="glorot_normal", epochs=2),
         dict(hidden_layer_sizes=(8, 8, 8), batch_size=7, epochs=2),
         dict(hidden_layer_sizes=(), epochs=3),

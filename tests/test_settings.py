@@ -135,6 +135,7 @@ def test_the_parameters_of_a_network_are_these_and_no_others():
         "ensemble",
         "dtype",
         "rng",
+        "bagging",
     ]
 
 
@@ -247,6 +248,7 @@ OTHERS = dict(  # another value of each setting, as a form has it, and as a conf
     encoding=("cp1252", "cp1252"),
     header=(False, False),
     drop_unlabelled=(True, True),
+    bagging=(True, True),
 )
 
 

@@ -229,7 +229,7 @@ def look_at_table(self: Page):  # says what a file holds, and offers what it can
     self.inputs["target"].value = two[0] if len(two) == 1 else ""
     self.show_what_fits()
     if frame.empty: return
-    size = f"{len(frame):,} rows, {frame.shape[1]} columns, {len(two)} with two labels"
+    size = f"{len(frame):,} rows, {frame.shape[1]} columns" + f", {len(two)} with two labels" * bool(two)
     self.say("; ".join([f"{Path(path).name}: {size}", *table.notes]) + ".")
 
 # %% ../nbs/06_compare.ipynb #8053f892

@@ -116,7 +116,7 @@ def test_estimators_agree_through_the_front_door(head, options):
 
 
 SMALL = dict(hidden_layer_sizes=(8,), batch_size=100)  # Keras builds it sooner
-AFTER_1800_STEPS = dict(dtype="float64", epochs=100)
+AFTER_1800_STEPS = dict(dtype="float64", epochs=100, hidden_layer_sizes=(32, 16))
 
 
 @pytest.mark.slow

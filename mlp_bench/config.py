@@ -275,7 +275,7 @@ def is_default(
     task: str = "binary",  # of `TASKS`
 ) -> bool:
     "Whether a value is the one that stands where nobody chose"
-    return value in (self.default, getattr(Config().for_task(task), self.name))
+    return value == self.default or (self.kind is tuple and value == DEFAULT_LAYERS[task])
 
 # %% ../nbs/05a_config.ipynb #b24c06df
 PRESETS = {

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OUR_NAMES', 'OUR_VALUES', 'REGRESSION_HEADS', 'MIN_PARALLEL_WORK', 'layer_sizes', 'member_seeds', 'has_callbacks',
            'following', 'in_fold', 'in_our_names', 'BaseMLP', 'mean_logit', 'log_mean_probability', 'set_parameters',
-           'BaseMLPClassifier', 'BaseMLPRegressor', 'NumpyEngine', 'NumpyMLPClassifier', 'NumpyMLPRegressor', 'work_of',
-           'fit_fleet']
+           'BaseMLPClassifier', 'check_parts', 'BaseMLPRegressor', 'NumpyEngine', 'NumpyMLPClassifier',
+           'NumpyMLPRegressor', 'work_of', 'fit_fleet']
 
 # %% ../nbs/03b_estimators.ipynb #95e60af5
 from contextlib import contextmanager
@@ -408,6 +408,17 @@ def _head(self: BaseMLPClassifier): return "softmax" if len(self.classes_) > 2 e
 def _strata(self: BaseMLPClassifier, targets):
     return targets if targets.shape[1] == 1 else targets.argmax(axis=1)
 
+# %% ../nbs/03b_estimators.ipynb #83e59acc
+def check_parts(
+    labels,  # (n,) the class of each training row; of amounts, one for all
+    parts,   # how many
+):
+    "Refuse parts of which some would be empty"
+    sizes = np.unique(labels, return_counts=True)[1]
+    if parts > sizes.max():
+        rows = f"{sizes.max()} training rows" + " of a class" * (len(sizes) > 1)
+        raise InputError(f"Bagging cannot deal {rows} into {parts} parts: choose a smaller ensemble.")
+
 # %% ../nbs/03b_estimators.ipynb #3b854bf9
 @patch
 def _bags(
@@ -419,10 +430,7 @@ def _bags(
     if issparse(rows[0]): raise ValueError("Sparse rows are not offered with bagging: call X.toarray().")
     strata = self._strata(rows[1])
     labels = np.zeros(len(rows[1])) if strata is None else strata.ravel()
-    most = np.unique(labels, return_counts=True)[1].max()
-    if self.ensemble > most:
-        raise ValueError(f"bagging cannot deal {most} rows{' of a class' * (strata is not None)} into "
-                         f"{self.ensemble} parts: choose a smaller ensemble.")
+    check_parts(labels, self.ensemble)
     folds = (KFold if strata is None else StratifiedKFold)(self.ensemble, shuffle=True, random_state=seed)
     splits = list(folds.split(rows[0], labels))
     self._parts = [part for _, part in splits]

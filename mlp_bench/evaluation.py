@@ -42,8 +42,9 @@ from .config import (METRICS, NET_PARAMS, NETWORKS, RANK_METRICS, SETTINGS, Conf
                               parse_plan)
 from .data import Dataset
 from .features import RECIPE_VERSIONS, recipe
-from .estimators import (
-    BaseMLP, NumpyEngine, NumpyMLPClassifier, NumpyMLPRegressor, fit_fleet, in_fold, layer_sizes)
+from mlp_bench.estimators import (
+    BaseMLP, NumpyEngine, NumpyMLPClassifier, NumpyMLPRegressor, check_parts, fit_fleet, in_fold,
+    layer_sizes)
 from .keras_mlp import KerasMLPClassifier, KerasMLPRegressor, import_keras
 
 # %% ../nbs/05b_evaluation.ipynb #1c7e0e62
@@ -182,13 +183,6 @@ def check(
     except ValueError as e: raise InputError(f"{e}") from None
 
 # %% ../nbs/05b_evaluation.ipynb #38126148
-def _check_bagging(config, dataset, train):  # that these rows can be dealt into parts
-    most = np.bincount(dataset.y[train]).max() if dataset.classes else len(train)
-    rows = f"{most} training rows" + " of a class" * bool(dataset.classes)
-    if config.ensemble > most:
-        raise InputError(f"Bagging cannot deal {rows} into {config.ensemble} parts: "
-                         "choose a smaller ensemble.")
-
 def _check_validation(config, dataset, train):  # that early stopping finds its rows among these
     y, classes = dataset.y[train], len(dataset.classes or [])
     held = int(np.ceil(len(y) * config.validation_fraction))
@@ -220,7 +214,7 @@ def folds_of(
     parts = splits(config.plan, dataset)
     for train, _ in parts if config.backend in NETWORKS else []:
         if config.early_stopping: _check_validation(config, dataset, train)
-        if config.bagging: _check_bagging(config, dataset, train)
+        if config.bagging: check_parts(dataset.y[train] if dataset.classes else 0 * train, config.ensemble)
     return parts
 
 # %% ../nbs/05b_evaluation.ipynb #613d74a7

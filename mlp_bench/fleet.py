@@ -417,6 +417,7 @@ def padded(
     for rows, array in zip(stack, arrays): rows[:len(array)] = array
     return stack
 
+# %% ../nbs/03a_fleet.ipynb #cfed2606
 def judge_of(
     sizes, activation, head,  # of the networks
     parts,                    # rows of each member that do not train it: X, y, w
@@ -485,8 +486,7 @@ def train(
     self.load(rows, epochs)
     losses = []
     stops = [EarlyStopping(patience) for _ in self.nets]
-    judge = judge_of(self.sizes, self.activation, self.head, validation) if bagging else None
-    average = BestAverage(judge, epochs) if bagging else None
+    average = bagging and BestAverage(judge_of(self.sizes, self.activation, self.head, validation), epochs)
     early = validation and not bagging
     averaged = math.ceil(average_last * epochs)
     mean = np.zeros(self.theta.shape)

@@ -188,15 +188,14 @@ def fit_keras(
     averaged = math.ceil(params["average_last"] * epochs)
     _, shuffles, _ = streams(training.seed)
     model, last = compiled(training, steps), []
-    bagging = params["bagging"]
-    judge = judge_of(training.sizes, params["activation"], training.head, [validation]) if bagging else None
-    average = BestAverage(judge, epochs)
+    average = params["bagging"] and BestAverage(
+        judge_of(training.sizes, params["activation"], training.head, [validation]), epochs)
     def note(event):
         if event.epoch >= epochs - averaged: last.append(model.get_weights())
-        if bagging: average(flat_weights(weights_of(model)), [0])
+        if average: average(flat_weights(weights_of(model)), [0])
         return on_epoch and on_epoch(event)
     callbacks = [after_epoch(model, params, note, steps, training.member)]
-    if bagging: validation = None  # Keras need not look at it
+    if average: validation = None  # Keras need not look at it
     if validation:
         stopping = keras.callbacks.EarlyStopping(patience=params["patience"], restore_best_weights=True)
         callbacks.append(stopping)
@@ -207,7 +206,7 @@ def fit_keras(
     if averaged and len(last) == averaged:  # not if it was stopped
         means = [sum((array / averaged for array in arrays), np.float64(0)) for arrays in zip(*last)]
         model.set_weights(means)
-    if not bagging: return *weights_of(model), history["loss"], history.get("val_loss", [])
+    if not average: return *weights_of(model), history["loss"], history.get("val_loss", [])
     return *views(average.best[0], training.sizes), history["loss"], np.ravel(average.losses).tolist()
 
 # %% ../nbs/04_keras_mlp.ipynb #5b7882d3

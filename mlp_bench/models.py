@@ -141,9 +141,10 @@ def _shapes(config, n_inputs, n_outputs):  # name → shape of each tensor
 
 def _read_network(config, classes, scale, path):
     from safetensors.numpy import load_file
-    config, n_outputs = config.for_task(task_for(classes)), len(classes) if len(classes) > 2 else 1
-    tensors, layers = load_file(path), range(len(layer_sizes(config.hidden_layer_sizes, 0, n_outputs)) - 1)
+    config = config.for_task(task_for(classes))
+    tensors, layers = load_file(path), range(len(config.hidden_layer_sizes) + 1)
     as_many = len(tensors) == 2 * config.ensemble * len(layers)  # before names are made of a huge number
+    n_outputs = len(classes) if len(classes) > 2 else 1
     expected = as_many and _shapes(config, len(tensors[_tensor_name(0, 0, "kernel")]), n_outputs)
     if expected != {name: w.shape for name, w in tensors.items()}:
         raise ValueError("its weights do not fit its configuration")

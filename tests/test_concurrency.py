@@ -27,7 +27,8 @@ from mlp_bench import Config, run
 first, count = map(int, sys.argv[1:3])
 small = json.loads(sys.argv[3])
 made = [run(Config(**small | dict(seed=s))) for s in range(first, first + count)]
-facts = [[r.run_id, r.cached, max(r.metrics.values()), r.oof.iloc[:, 3:].sum().sum()] for r in made]
+def scores(r): return json.dumps(r.metrics, sort_keys=True)
+facts = [[r.run_id, r.cached, scores(r), r.oof.iloc[:, 3:].sum().sum()] for r in made]
 print(json.dumps(facts))
 """
 

@@ -600,7 +600,7 @@ def test_many_classes_and_amounts_are_trained_compared_and_tried(page, tmp_path,
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Upload a table").click()
     chooser.value.set_files(table)
-    expect(said(page)).to_contain_text(re.compile(f"{task}.*: 120 rows, 2 columns"))
+    expect(said(page)).to_contain_text(re.compile(f"{task}.*: 120 rows, 2 columns[.;]"))
     write(page, target="wanted")
     page.get_by_label("More settings").check()
     expect(field(page, "class_weight")).to_be_visible(visible=task == "multiclass")

@@ -437,7 +437,11 @@ def judge_of(
 # %% ../nbs/03a_fleet.ipynb #9f88b319
 class BestAverage:
     "The mean of the weights over the epochs, the last ones counting most, as it was when it did best"
-    def __init__(self, judge, epochs):
+    def __init__(
+        self,
+        judge,   # see `judge_of`
+        epochs,  # of the whole training
+    ):
         self.judge = judge
         self.first = epochs / 10  # the epoch from which on it counts
         self.losses = []  # (members,) of each epoch
